@@ -1,0 +1,69 @@
+// SPDX-License-Identifier: Apache-2.0
+// From what is declared and what this machine looks like to what this node should do. Pure: time comes in as facts.
+#pragma once
+
+#include <map>
+#include <string>
+#include <vector>
+
+#include "userspace/core/model.hpp"
+
+namespace xlb {
+
+struct DesiredBackend {
+  Address address;
+  std::uint16_t port = 0;
+  Protocol protocol = Protocol::tcp;
+  Place place;
+  bool kernel_path = false;
+  bool draining = false;  // keeps its flows, gets no new ones
+  std::string node;
+  auto operator<=>(const DesiredBackend&) const = default;
+};
+
+struct DesiredPort {
+  std::uint16_t port = 0;
+  Protocol protocol = Protocol::tcp;
+  std::vector<DesiredBackend> backends;  // sorted by address and port
+  std::string empty_reason;              // why there is none
+  auto operator<=>(const DesiredPort&) const = default;
+};
+
+struct DesiredService {
+  ObjectName name;
+  Address vip;
+  std::vector<DesiredPort> ports;
+  std::optional<std::uint32_t> affinity_s;
+  std::vector<Prefix> source_ranges;
+  TrafficPolicy policy = TrafficPolicy::cluster;
+  auto operator<=>(const DesiredService&) const = default;
+};
+
+struct DesiredVip {
+  Address address;
+  std::string pool;
+  std::vector<std::string> links;  // names of links it is announced on; empty: nobody announces it here
+  bool owned = false;
+  std::string reason;              // why owned or not; `status` and `why` print it
+  UnknownPorts unknown_ports = UnknownPorts::reject;
+  std::vector<ObjectName> services;
+  auto operator<=>(const DesiredVip&) const = default;
+};
+
+struct Desired {
+  std::vector<Link> links;
+  std::vector<DesiredVip> vips;          // by address
+  std::vector<DesiredService> services;  // by name, one entry a family
+  std::map<ObjectName, std::string> refusals;  // services without an address, and why
+  std::vector<std::string> warnings;           // what works otherwise than the user may think
+  auto operator<=>(const Desired&) const = default;
+};
+
+// Addresses of backends whose Place the machine must find before decide() is called.
+std::vector<Address> backend_addresses(const Objects& objects);
+
+// `conflicts`: VIPs that somebody else answers for, with the sentence that says who.
+Desired decide(const Objects& objects, const Assignments& held, const Machine& machine,
+               const std::map<ObjectName, std::string>& refusals, const std::map<Address, std::string>& conflicts);
+
+}  // namespace xlb
