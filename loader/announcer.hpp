@@ -1,0 +1,44 @@
+// SPDX-License-Identifier: Apache-2.0
+// ARP and neighbour discovery frames that this node sends: announcements of VIPs and the duplicate-address probe.
+// Builders are pure; sending goes by a packet socket on the attach interface.
+#pragma once
+
+#include <chrono>
+#include <map>
+#include <optional>
+#include <string>
+#include <set>
+#include <vector>
+
+#include "userspace/core/model.hpp"
+#include "userspace/core/result.hpp"
+
+namespace xlb {
+
+using Frame = std::vector<std::uint8_t>;
+
+// RFC 826, RFC 5227: gratuitous request (target protocol = sender) and reply (target hardware = sender hardware).
+// IPv6: unsolicited NA to ff02::1, override set (RFC 4861, 7.2.6). `to`: broadcast/all-nodes when absent.
+std::vector<Frame> announcement(const Address& vip, const Mac& mac, std::uint16_t vlan,
+                                const std::optional<Mac>& to = std::nullopt);
+// ARP probe (sender protocol 0.0.0.0) or DAD solicitation (source ::, RFC 4862, 5.4.2).
+Frame probe(const Address& vip, const Mac& mac, std::uint16_t vlan);
+
+// Sends on one interface; EPERM, ENETDOWN and the like come back as a sentence with the interface's name.
+Result<void> send_frames(std::uint32_t ifindex, const std::string& interface, const std::vector<Frame>& frames);
+
+struct ProbeAnswer {
+  Address address;
+  Mac mac;
+};
+// Probes all addresses at once on a link: `count` probes spaced by `interval`, then waits `interval` once more. Frames from
+// `own` MACs do not count. Default timing: 3 probes, 200 ms apart (RFC 5227's 1-2 s would keep a user waiting; a later
+// answer is still found as a conflict by the programs).
+Result<std::vector<ProbeAnswer>> probe_addresses(const Link& link, const std::vector<Address>& addresses,
+                                                 const std::set<Mac>& own, int count = 3,
+                                                 std::chrono::milliseconds interval = std::chrono::milliseconds(200));
+
+// When to announce after an address was taken: 0, 50, 200 ms, then every 1.1 s until 5 s, then every 60 s.
+std::optional<std::chrono::milliseconds> next_announcement(std::chrono::milliseconds since_taken);
+
+}  // namespace xlb
