@@ -199,6 +199,7 @@ XLB_ASSERT_SIZE(struct lb_flow_key, 40);
 #define XLB_FLOW_BACKEND_FIN 0x2u
 #define XLB_FLOW_ANSWERED 0x4u  /* the backend has sent something */
 #define XLB_FLOW_KERNEL 0x8u    /* takes the kernel path both ways */
+#define XLB_FLOW_GUESSED 0x10u  /* began in the middle of a connection: a RST from its backend means "try the second" */
 
 struct lb_flow {
 	struct lb_addr vip;   /* what the client talks to */
@@ -211,7 +212,7 @@ struct lb_flow {
 	__be16 vip_port;
 	__u8 state;
 	__u8 flags;
-	__u32 pad;
+	__u32 second_id;      /* XLB_FLOW_GUESSED: the slot's other backend; 0: none */
 };
 XLB_ASSERT_SIZE(struct lb_flow, 56);
 
@@ -321,7 +322,13 @@ struct lb_svc_stats {
 };
 XLB_ASSERT_SIZE(struct lb_svc_stats, 40);
 
-/* Reject budget of a CPU. */
+/* xlb_budget index */
+#define XLB_BUDGET_REJECT 0u /* lb_node.reject_per_second */
+#define XLB_BUDGET_EVENT 1u  /* XLB_EVENTS_PER_SECOND: conflicts and refusals; traces are sampled instead */
+#define XLB_BUDGETS 2u
+#define XLB_EVENTS_PER_SECOND 20u
+
+/* What a CPU may still do in this second. */
 struct lb_budget {
 	__u64 refilled_mono_ns;
 	__u64 tokens;

@@ -120,7 +120,7 @@ struct {
 
 struct {
 	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
-	__uint(max_entries, 1);
+	__uint(max_entries, XLB_BUDGETS);
 	__type(key, __u32);
 	__type(value, struct lb_budget);
 } xlb_budget SEC(".maps");

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import atexit
 import contextlib
+import ipaddress
 import json
 import os
 import re
@@ -46,7 +47,7 @@ class Pod(Namespace):
         super().__init__(node.lab.name, f"{node.role}-pod{number}", node.pod_cgroup)
         self.node = node
         self.address = f"10.42.{node.subnet}.{number}"
-        self.address6 = f"fd00:42:0:{node.subnet}::{number}"
+        self.address6 = str(ipaddress.ip_address(f"fd00:42:0:{node.subnet}::{number}"))
         # What the container runtimes call the end in the node: cni0 ports are veth…, Calico's are cali….
         self.veth = f"{'cali' if node.lab.pod_style == 'routed' else 'veth'}{number}"
 
