@@ -36,7 +36,8 @@ CLUSTER_IP, CLUSTER_IP6 = "10.43.0.80", "fd00:43::80"
 
 ROOT = Path(__file__).resolve().parents[2]
 BPFFS = Path("/sys/fs/bpf")
-STATE = Path("/run/xlb-lab")
+# Not /run, which is a small tmpfs on many machines: the bulk stories keep gigabytes here.
+STATE = Path("/var/tmp/xlb-lab")
 
 MODES = ("tc", "generic", "native")
 _NAME = re.compile(r"[a-z0-9]{1,16}\Z")
@@ -314,7 +315,9 @@ def labs() -> list[dict]:
     found = []
     for record in sorted(STATE.glob("*/lab.json")):
         with contextlib.suppress(ValueError, OSError):
-            found.append(json.loads(record.read_text()))
+            lab = json.loads(record.read_text())
+            if os.path.exists(f"/run/netns/xlb-{lab['name']}-router"):  # a reboot leaves the record only
+                found.append(lab)
     return found
 
 
