@@ -26,7 +26,8 @@ class Topology(Story):
 
     def test_pods_reach_the_world_masqueraded(self) -> None:
         with servers.tcp_server(self.wan, 7000, servers.say_name("wan")) as server:
-            self.pods[0].connect(WAN_CLIENT, 7000).close()
+            with self.pods[0].connect(WAN_CLIENT, 7000) as tcp:
+                tcp.recv(100)
         self.assertEqual(server.peers[0][0], ROUTER_WAN)
         self.assertTrue(ping(self.pods[0], WAN_CLIENT6))
 
@@ -35,8 +36,8 @@ class Topology(Story):
         self.node.ip(f"addr add {FIRST_VIP}/32 dev eth0")
         server = servers.nginx(self.lab, self.node, 80, 443)
         try:
-            self.assertEqual(http(self.wan, ROUTER_WAN), http(self.wan, FIRST_VIP))
-            self.assertEqual(set(server.clients()), {WAN_CLIENT})
+            self.assertEqual(http(self.wan, ROUTER_WAN).client, WAN_CLIENT)
+            self.assertEqual(server.clients(), [WAN_CLIENT])
             self.assertEqual(http(self.wan, ROUTER_WAN, 443, tls=True).client, WAN_CLIENT)
         finally:
             server.stop()
@@ -50,7 +51,7 @@ class Topology(Story):
 
     def test_nothing_of_it_is_in_the_root_namespace(self) -> None:
         here = subprocess.run(["ip", "addr"], capture_output=True, text=True, check=True).stdout
-        for address in ("192.168.0.", "203.0.113.", "10.42.0.", "fd00:"):
+        for address in ("192.168.0.", "203.0.113.", "10.42.0.", "fd00:0:0:1:", "fd00:42:"):
             self.assertNotIn(address, here)
         links = subprocess.run(["ip", "link"], capture_output=True, text=True, check=True).stdout
         self.assertNotIn("xlb-", links, "a wire that ends in a lab's namespace")

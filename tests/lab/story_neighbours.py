@@ -1,0 +1,178 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Living with others on the LAN: announcing an address, not taking somebody's, noticing a thief."""
+
+from __future__ import annotations
+
+import json
+import time
+
+from . import servers
+from .namespace import Namespace
+from .story import FIRST_VIP, FIRST_VIP6, Story
+from .traffic import ETH_ARP, ETH_IPV6, Listener, arp_frame, eventually, http, who_has
+
+SECOND_VIP = "192.168.0.201"
+
+
+class Announcements(Story):
+    FRESH = True
+
+    def listen(self) -> tuple[Listener, Listener]:
+        return Listener(self.lan, ETH_ARP), Listener(self.lan, ETH_IPV6)
+
+    def test_taking_an_address_is_announced(self) -> None:
+        """Caches of clients that knew the address elsewhere are mended at once, both kinds of them."""
+        arp, nd = self.listen()
+        with arp, nd:
+            self.tutorial()
+            time.sleep(0.5)
+        gratuitous = [a for a in arp.arps(FIRST_VIP) if a.target == FIRST_VIP]
+        kinds = {a.operation for a in gratuitous}
+        self.assertEqual(kinds, {1, 2}, "a request and a reply, sender and target the VIP")
+        for announcement in gratuitous:
+            self.assertEqual(announcement.sender_mac, self.node.mac())
+            if announcement.operation == 2:
+                self.assertEqual(announcement.target_mac, announcement.sender_mac, "so that Linux takes it at once")
+        self.assertIn("ff:ff:ff:ff:ff:ff", {a.destination for a in gratuitous})
+        advertisements = nd.advertisements(FIRST_VIP6)
+        self.assertTrue(advertisements)
+        for _, mac, flags in advertisements:
+            self.assertEqual(mac, self.node.mac())
+            self.assertEqual(flags & 0x60, 0x20, "unsolicited: override set, solicited clear")
+
+    def test_daemon_repeats(self) -> None:
+        self.tutorial()
+        arp, nd = self.listen()
+        with arp, nd:
+            self.node.start(str(self.lab.binary), "run", stdout=self.lab.directory / "daemon.log")
+            time.sleep(1)
+            self.node.lb("service", "add", "second", "--port", "80:8000", "--backend", self.pods[0].address,
+                         "--vip", SECOND_VIP)
+            time.sleep(6.5)
+        # 0, 50, 200 ms, then every 1.1 s until 5 s; frames of one announcement come within a few milliseconds.
+        times = [a.at for a in arp.arps(SECOND_VIP) if a.operation == 1 and a.destination == "ff:ff:ff:ff:ff:ff"
+                 and a.target == SECOND_VIP]
+        self.assertGreaterEqual(len(times), 6, times)
+        early = [at - times[0] for at in times if at - times[0] < 0.5]
+        self.assertGreaterEqual(len(early), 3, early)
+        self.assertLess(max(times) - times[0], 6)
+
+    def test_cache_of_a_client_follows(self) -> None:
+        """A client that had the address elsewhere, in its cache, reaches the VIP without waiting for its time-out."""
+        servers.nginx(self.lab, self.pods[0])
+        self.lan.ip(f"neigh add {FIRST_VIP} lladdr 02:00:00:00:00:99 dev eth0 nud reachable",
+                    f"neigh add {FIRST_VIP6} lladdr 02:00:00:00:00:99 dev eth0 nud reachable")
+        self.tutorial()
+        for vip in (FIRST_VIP, FIRST_VIP6):
+            eventually(f"the client reaches {vip}", lambda vip=vip: http(self.lan, vip, timeout=0.5), within=2)
+
+
+class Taken(Story):
+    """Somebody else has the address: a printer with a static one, a DHCP lease."""
+    FRESH = True
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.printer: Namespace = self.lab.add_host("printer", 77)
+        self.printer.ip(f"addr add {FIRST_VIP}/24 dev eth0", f"addr add {FIRST_VIP6}/64 dev eth0 nodad")
+
+    def serve(self) -> str:
+        self.add_pools()
+        self.attach()
+        said = ""
+        for name, address, vip in (("a", self.pods[0].address, FIRST_VIP), ("b", self.pods[0].address6, FIRST_VIP6)):
+            done = self.node.lb("service", "add", name, "--port", "80:8000", "--backend", address, "--vip", vip,
+                                check=False)
+            said += done.stdout + done.stderr
+        return said
+
+    def test_not_taken_and_said_so(self) -> None:
+        said = self.serve()
+        for vip in (FIRST_VIP, FIRST_VIP6):
+            with self.subTest(vip=vip):
+                self.assertFalse(self.vip_status(vip)["owned"])
+                self.assertIn(vip, said)
+        self.assertIn(self.printer.mac(), said)
+        self.assertIn(self.printer.mac(), self.node.lb("status").stdout)
+        self.assertEqual(who_has(self.lan, FIRST_VIP, "0.0.0.0"), [self.printer.mac()], "only the printer answers")
+
+    def test_taken_once_it_is_free(self) -> None:
+        servers.nginx(self.lab, self.pods[0])
+        self.serve()
+        self.printer.remove()
+        self.lan.forget_neighbours()
+        self.node.start(str(self.lab.binary), "run", stdout=self.lab.directory / "daemon.log")
+
+        def served() -> bool:
+            self.node.lb("service", "add", "again", "--port", "82:8000", "--backend", self.pods[0].address, check=False)
+            return http(self.lan, FIRST_VIP, timeout=0.5).pod == "pi1-pod8"
+
+        eventually("the address is taken when nobody answers any more", served, within=15, every=1)
+
+    def test_other_addresses_of_the_pool_are_taken(self) -> None:
+        servers.nginx(self.lab, self.pods[0])
+        self.serve()
+        self.node.lb("service", "add", "c", "--port", "80:8000", "--backend", self.pods[0].address, "--vip", SECOND_VIP)
+        self.assertEqual(http(self.lan, SECOND_VIP).pod, "pi1-pod8")
+
+    def test_probe_is_not_repeated_for_an_address_in_use(self) -> None:
+        """Who has served it before does not ask again: a fail-over must not wait for a probe."""
+        self.printer.remove()
+        self.serve()
+        with Listener(self.lan, ETH_ARP) as arp:
+            self.attach()
+            self.node.lb("upgrade")
+            time.sleep(0.3)
+        probes = [a for a in arp.arps("0.0.0.0") if a.target == FIRST_VIP]
+        self.assertEqual(probes, [])
+
+
+class ProxyArp(Story):
+    FRESH = True
+
+    def test_a_proxy_is_a_warning_not_a_conflict(self) -> None:
+        """A router that answers for every address must not take all VIPs away."""
+        servers.nginx(self.lab, self.pods[0])
+        proxy = self.lab.add_host("proxy", 78)
+        proxy.sysctl(net__ipv4__ip_forward=1, net__ipv4__conf__eth0__proxy_arp=1, net__ipv4__neigh__eth0__proxy_delay=0)
+        proxy.ip("link add hole type veth peer name end", "link set hole up", "link set end up",
+                 "route add 192.168.0.192/26 dev hole")
+        self.assertEqual(who_has(self.lan, "192.168.0.222", "192.168.0.50"), [proxy.mac()], "the proxy answers")
+        self.tutorial()
+        self.assertTrue(self.vip_status(FIRST_VIP)["owned"])
+
+
+class Thief(Story):
+    """Somebody begins to claim a VIP that this node owns."""
+    FRESH = True
+
+    def test_noticed_named_and_defended(self) -> None:
+        servers.nginx(self.lab, self.pods[0])
+        self.tutorial()
+        daemon_log = self.lab.directory / "daemon.log"
+        self.node.start(str(self.lab.binary), "run", stdout=daemon_log)
+        eventually("the daemon serves", lambda: http(self.lan, FIRST_VIP))
+        time.sleep(0.5)
+        thief = self.lab.add_host("thief", 66)
+        before = self.verdicts()
+        with Listener(self.lan, ETH_ARP) as arp:
+            with thief.packets("eth0", ETH_ARP) as raw:
+                since = time.monotonic()
+                for operation in (1, 2):
+                    raw.send(arp_frame(thief.mac(), operation, FIRST_VIP, FIRST_VIP))
+            time.sleep(1.5)
+        self.assertGreaterEqual(self.counted(before).get("conflict", 0), 1)
+        defence = [a for a in arp.arps(FIRST_VIP) if a.sender_mac == self.node.mac() and a.at > since]
+        self.assertTrue(defence, "the node says whose it is")
+        self.assertIn(thief.mac(), daemon_log.read_text())
+        self.assertTrue(self.vip_status(FIRST_VIP)["owned"], "never yields to a stranger")
+        eventually("clients are back", lambda: http(self.lan, FIRST_VIP, timeout=1), within=3)
+
+    def test_status_says_it_without_a_daemon(self) -> None:
+        self.tutorial()
+        thief = self.lab.add_host("thief", 66)
+        before = self.verdicts()
+        with thief.packets("eth0", ETH_ARP) as raw:
+            raw.send(arp_frame(thief.mac(), 2, FIRST_VIP, FIRST_VIP))
+        eventually("counted", lambda: self.counted(before).get("conflict", 0) >= 1, within=2)
+        json.dumps(self.node.lb_json("stats"))
