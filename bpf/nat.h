@@ -1,0 +1,68 @@
+/* SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause) */
+/*
+ * Address and port translation in tc, with every checksum kept right incrementally: complete, partial (the NIC or the far
+ * end of a veth finishes it), already checked by the NIC (CHECKSUM_COMPLETE), or absent (UDP over IPv4).
+ */
+#ifndef XLB_BPF_NAT_H
+#define XLB_BPF_NAT_H
+
+#include "bpf/checksum.h"
+#include "bpf/packet.h"
+
+#define SOURCE_SIDE 0
+#define DESTINATION_SIDE 1
+
+INLINE __u32 checksum_offset(__u8 protocol)
+{
+	return protocol == IPPROTO_TCP ? 16 : 6;
+}
+
+/*
+ * bpf_l4_csum_replace() for an address. For IPv6 it also "corrects" the sum that the NIC computed over the whole frame,
+ * although the changed address and the changed checksum cancel out there; kernels before 6.16 offer no flag against it.
+ * bpf_csum_update() takes that correction back. It does nothing for frames without such a sum.
+ */
+INLINE long replace_address_in_checksum(struct __sk_buff *skb, __u32 offset, const struct lb_addr *from,
+					const struct lb_addr *to, bool ipv6, __u64 flags)
+{
+	__u32 change;
+	long error;
+
+	if (!ipv6)
+		return bpf_l4_csum_replace(skb, offset, from->word[3], to->word[3], flags | BPF_F_PSEUDO_HDR | 4);
+	change = sum_change_address(from, to);
+	error = bpf_l4_csum_replace(skb, offset, 0, change, flags | BPF_F_PSEUDO_HDR);
+	if (!error)
+		bpf_csum_update(skb, change);
+	return error;
+}
+
+/* The address alone (later fragments): IPv4 header checksum included. */
+INLINE long replace_address(struct __sk_buff *skb, const struct packet *packet, int side, const struct lb_addr *from,
+			    const struct lb_addr *to)
+{
+	if (packet->ipv6)
+		return bpf_skb_store_bytes(skb, packet->l3 + (side == SOURCE_SIDE ? 8 : 24), to, 16, 0);
+	if (bpf_l3_csum_replace(skb, packet->l3 + 10, from->word[3], to->word[3], 4))
+		return -1;
+	return bpf_skb_store_bytes(skb, packet->l3 + (side == SOURCE_SIDE ? 12 : 16), &to->word[3], 4, 0);
+}
+
+/* Address and port of one side of a TCP or UDP packet, or of the first fragment of one. 0, or negative: drop it. */
+INLINE long translate(struct __sk_buff *skb, const struct packet *packet, int side, const struct lb_addr *from,
+		      __be16 from_port, const struct lb_addr *to, __be16 to_port)
+{
+	__u64 flags = packet->protocol == IPPROTO_UDP ? BPF_F_MARK_MANGLED_0 : 0;
+	__u32 at = packet->l4 + checksum_offset(packet->protocol);
+
+	if (replace_address_in_checksum(skb, at, from, to, packet->ipv6, flags))
+		return -1;
+	if (from_port != to_port) {
+		if (bpf_l4_csum_replace(skb, at, from_port, to_port, flags | 2) ||
+		    bpf_skb_store_bytes(skb, packet->l4 + (side == SOURCE_SIDE ? 0 : 2), &to_port, 2, 0))
+			return -1;
+	}
+	return replace_address(skb, packet, side, from, to);
+}
+
+#endif /* XLB_BPF_NAT_H */

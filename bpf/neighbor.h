@@ -1,0 +1,284 @@
+/* SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause) */
+/*
+ * Who has 192.168.0.200? ARP (RFC 826, RFC 5227) and neighbour discovery (RFC 4861, 7) for the VIPs that this node owns.
+ *
+ * An answer is given only while the VIP carries the node's epoch and the daemon's lease is fresh. Answers that are as long
+ * as the question are made in place in either context; an advertisement that must grow is the tc twin's.
+ */
+#ifndef XLB_BPF_NEIGHBOR_H
+#define XLB_BPF_NEIGHBOR_H
+
+#include "bpf/checksum.h"
+#include "bpf/packet.h"
+#include "bpf/verdict.h"
+
+#define ARP_REQUEST 1
+
+struct arp {
+	__be16 hardware;
+	__be16 protocol;
+	__u8 hardware_len;
+	__u8 protocol_len;
+	__be16 operation;
+	__u8 sender_mac[6];
+	__u8 sender_ip[4];
+	__u8 target_mac[6];
+	__u8 target_ip[4];
+} __attribute__((packed));
+
+#define ND_SOLICITATION 135
+#define ND_ADVERTISEMENT 136
+#define ND_SOURCE_LINK_ADDRESS 1
+#define ND_TARGET_LINK_ADDRESS 2
+#define ND_HOP_LIMIT 255
+#define ND_FLAG_SOLICITED 0x40
+#define ND_MESSAGE_MAX 72u /* fixed part, link address option and room for others, such as a nonce */
+
+struct nd {
+	__u8 type;
+	__u8 code;
+	__be16 checksum;
+	__u8 flags[4]; /* of an advertisement; reserved in a solicitation */
+	struct lb_addr target;
+	__u8 option_type;
+	__u8 option_len; /* in units of 8 bytes */
+	__u8 option_mac[6];
+};
+
+#define ND_FIXED 24u /* struct nd without the option */
+
+INLINE bool owned_here(const struct lb_node *node, const struct lb_link *link, const struct lb_vip *vip)
+{
+	return vip->owned_epoch != 0 && vip->owned_epoch == node->epoch && (vip->link_mask & link->link_bit);
+}
+
+INLINE bool lease_fresh(const struct lb_node *node)
+{
+	return node->lease_boot_ns == XLB_FOREVER || bpf_ktime_get_boot_ns() < node->lease_boot_ns;
+}
+
+INLINE struct lb_vip *vip_of_ipv4(const __u8 *bytes, struct lb_addr *address)
+{
+	__be32 ipv4;
+
+	__builtin_memcpy(&ipv4, bytes, sizeof(ipv4));
+	set_ipv4(address, ipv4);
+	return bpf_map_lookup_elem(&xlb_vips, address);
+}
+
+/* The verdict; XLB_VERDICT_ARP_REPLY: the frame is the answer now, send it back. */
+INLINE __u32 answer_arp(void *ctx, int program, const struct lb_node *node, const struct lb_link *link,
+			struct packet *packet)
+{
+	struct arp *arp = frame_at(ctx, program, packet->l3, sizeof(*arp));
+	struct arp question, answer;
+	struct {
+		__u8 to[6];
+		__u8 from[6];
+	} macs;
+	struct lb_vip *vip;
+
+	if (!arp)
+		return XLB_VERDICT_PASS;
+	__builtin_memcpy(&question, arp, sizeof(question));
+	if (question.hardware != bpf_htons(1) || question.protocol != bpf_htons(ETH_P_IP) ||
+	    question.hardware_len != 6 || question.protocol_len != 4)
+		return XLB_VERDICT_PASS;
+
+	vip = vip_of_ipv4(question.sender_ip, &packet->source);
+	if (vip && owned_here(node, link, vip) && !same_mac(question.sender_mac, link->mac)) {
+		packet->destination = packet->source;
+		__builtin_memcpy(packet->claimant, question.sender_mac, 6);
+		return XLB_VERDICT_CONFLICT;
+	}
+
+	if (question.operation != bpf_htons(ARP_REQUEST))
+		return XLB_VERDICT_PASS;
+	vip = vip_of_ipv4(question.target_ip, &packet->destination);
+	if (!vip || !owned_here(node, link, vip))
+		return XLB_VERDICT_PASS;
+	if (!lease_fresh(node))
+		return XLB_VERDICT_LEASE_OVER;
+
+	answer = question;
+	answer.operation = bpf_htons(2);
+	__builtin_memcpy(answer.sender_mac, link->mac, 6);
+	__builtin_memcpy(answer.sender_ip, question.target_ip, 4);
+	__builtin_memcpy(answer.target_mac, question.sender_mac, 6);
+	__builtin_memcpy(answer.target_ip, question.sender_ip, 4);
+	__builtin_memcpy(macs.to, question.sender_mac, 6);
+	__builtin_memcpy(macs.from, link->mac, 6);
+	if (frame_write(ctx, program, packet->l3, &answer, sizeof(answer)) ||
+	    frame_write(ctx, program, 0, &macs, sizeof(macs)))
+		return XLB_VERDICT_ERROR;
+	return XLB_VERDICT_ARP_REPLY;
+}
+
+/* The whole frame of an advertisement. `macs` to `message` go over the wire as they stand, but for a VLAN tag between. */
+struct advertisement {
+	struct ipv6hdr ip;
+	struct nd message;
+};
+
+INLINE void write_advertisement(struct advertisement *out, const struct lb_link *link, const struct lb_addr *vip,
+				const struct lb_addr *asker, bool asker_known)
+{
+	struct lb_addr to = *asker;
+	__u32 sum;
+
+	if (!asker_known) { /* ff02::1, all nodes */
+		to.word[0] = bpf_htonl(0xff020000);
+		to.word[1] = 0;
+		to.word[2] = 0;
+		to.word[3] = bpf_htonl(1);
+	}
+	__builtin_memset(out, 0, sizeof(*out));
+	out->ip.version = 6;
+	out->ip.payload_len = bpf_htons(sizeof(out->message));
+	out->ip.nexthdr = IPPROTO_ICMPV6;
+	out->ip.hop_limit = ND_HOP_LIMIT;
+	__builtin_memcpy(&out->ip.saddr, vip, sizeof(*vip));
+	__builtin_memcpy(&out->ip.daddr, &to, sizeof(to));
+	out->message.type = ND_ADVERTISEMENT;
+	/* Override stays 0: an answer must not fight with another owner's during a move; announcements set it. */
+	out->message.flags[0] = asker_known ? ND_FLAG_SOLICITED : 0;
+	out->message.target = *vip;
+	out->message.option_type = ND_TARGET_LINK_ADDRESS;
+	out->message.option_len = 1;
+	__builtin_memcpy(out->message.option_mac, link->mac, 6);
+	sum = sum_pseudo_header(vip, &to, true, IPPROTO_ICMPV6, sizeof(out->message));
+	sum = (__u32)bpf_csum_diff(NULL, 0, (__be32 *)&out->message, sizeof(out->message), sum);
+	out->message.checksum = (__u16)~sum_fold(sum);
+}
+
+/*
+ * Neighbour solicitation or advertisement; `packet` has addresses and transport read. The verdict; XLB_VERDICT_ND_REPLY:
+ * the frame is the answer now. XDP takes the plain case only: a known asker, exactly one link address option.
+ */
+INLINE __u32 answer_nd(void *ctx, int program, const struct lb_node *node, const struct lb_link *link,
+		       struct packet *packet)
+{
+	__u8 message[ND_MESSAGE_MAX] __attribute__((aligned(8))) = {};
+	struct nd *question = (struct nd *)message;
+	__u32 length = packet->payload + 8;
+	bool asker_known = packet->source.word[0] || packet->source.word[1] || packet->source.word[2] ||
+			   packet->source.word[3];
+	struct advertisement answer;
+	struct ipv6hdr *ip;
+	struct lb_vip *vip;
+	struct ethhdr *eth;
+	struct {
+		__u8 to[6];
+		__u8 from[6];
+	} macs;
+	__u32 sum;
+
+	ip = frame_at(ctx, program, packet->l3, sizeof(*ip));
+	if (!ip || ip->hop_limit != ND_HOP_LIMIT || packet->l4 != packet->l3 + sizeof(*ip))
+		return XLB_VERDICT_PASS;
+	if (length < ND_FIXED || length > ND_MESSAGE_MAX)
+		return XLB_VERDICT_PASS;
+	if (is_xdp(program)) {
+		void *at = frame_at(ctx, program, packet->l4, sizeof(struct nd));
+
+		if (length != sizeof(struct nd) || !at)
+			return XLB_VERDICT_PASS;
+		__builtin_memcpy(message, at, sizeof(struct nd));
+	} else {
+		barrier_var(length);
+		length &= 0x7f;
+		if (length < ND_FIXED || length > ND_MESSAGE_MAX ||
+		    bpf_skb_load_bytes(ctx, packet->l4, message, length))
+			return XLB_VERDICT_PASS;
+	}
+	if (question->code != 0)
+		return XLB_VERDICT_PASS;
+	vip = bpf_map_lookup_elem(&xlb_vips, &question->target);
+	if (!vip || !owned_here(node, link, vip))
+		return XLB_VERDICT_PASS;
+	sum = sum_pseudo_header(&packet->source, &packet->destination, true, IPPROTO_ICMPV6, packet->payload + 8);
+	sum = (__u32)bpf_csum_diff(NULL, 0, (__be32 *)message, sizeof(message), sum);
+	if (sum_fold(sum) != 0xffff)
+		return XLB_VERDICT_PASS;
+
+	eth = frame_at(ctx, program, 0, sizeof(*eth));
+	if (!eth)
+		return XLB_VERDICT_PASS;
+	if (question->type == ND_ADVERTISEMENT) {
+		if (same_mac(eth->h_source, link->mac))
+			return XLB_VERDICT_PASS;
+		__builtin_memcpy(packet->claimant, eth->h_source, 6);
+		packet->source = question->target;
+		packet->destination = question->target;
+		return XLB_VERDICT_CONFLICT;
+	}
+
+	if (is_xdp(program) &&
+	    (!asker_known || question->option_type != ND_SOURCE_LINK_ADDRESS || question->option_len != 1))
+		return XLB_VERDICT_PASS;
+	if (!lease_fresh(node))
+		return XLB_VERDICT_LEASE_OVER;
+
+	__builtin_memcpy(macs.to, eth->h_source, 6);
+	if (!asker_known) { /* to ff02::1 */
+		macs.to[0] = 0x33;
+		macs.to[1] = 0x33;
+		macs.to[2] = 0;
+		macs.to[3] = 0;
+		macs.to[4] = 0;
+		macs.to[5] = 1;
+	}
+	__builtin_memcpy(macs.from, link->mac, 6);
+	packet->destination = question->target;
+	write_advertisement(&answer, link, &question->target, &packet->source, asker_known);
+	if (!is_xdp(program) && bpf_skb_change_tail(ctx, packet->l3 + sizeof(answer), 0))
+		return XLB_VERDICT_ERROR;
+	if (frame_write(ctx, program, packet->l3, &answer, sizeof(answer)) ||
+	    frame_write(ctx, program, 0, &macs, sizeof(macs)))
+		return XLB_VERDICT_ERROR;
+	return XLB_VERDICT_ND_REPLY;
+}
+
+/* Functions of their own: their buffers would not fit into the callers' stack of 512 bytes. */
+static __noinline __u32 answer_arp_xdp(struct xdp_md *xdp, const struct lb_node *node, const struct lb_link *link,
+				       struct packet *packet)
+{
+	return answer_arp(xdp, XLB_PROGRAM_LAN_XDP, node, link, packet);
+}
+
+static __noinline __u32 answer_arp_tc(struct __sk_buff *skb, const struct lb_node *node, const struct lb_link *link,
+				      struct packet *packet)
+{
+	return answer_arp(skb, XLB_PROGRAM_LAN_TC, node, link, packet);
+}
+
+static __noinline __u32 answer_nd_xdp(struct xdp_md *xdp, const struct lb_node *node, const struct lb_link *link,
+				      struct packet *packet)
+{
+	return answer_nd(xdp, XLB_PROGRAM_LAN_XDP, node, link, packet);
+}
+
+static __noinline __u32 answer_nd_tc(struct __sk_buff *skb, const struct lb_node *node, const struct lb_link *link,
+				     struct packet *packet)
+{
+	return answer_nd(skb, XLB_PROGRAM_LAN_TC, node, link, packet);
+}
+
+/* What becomes of the frame. XDP leaves counting to its twin whenever the frame goes on there. */
+INLINE int neighbor_outcome(void *ctx, int program, const struct lb_node *node, const struct packet *packet,
+			    __u32 verdict)
+{
+	bool ends_here = verdict == XLB_VERDICT_ARP_REPLY || verdict == XLB_VERDICT_ND_REPLY ||
+			 verdict == XLB_VERDICT_ERROR;
+
+	if (verdict == XLB_VERDICT_PASS || (is_xdp(program) && !ends_here))
+		return pass_on(program);
+	conclude(program, node, packet, NULL, verdict);
+	if (verdict == XLB_VERDICT_CONFLICT)
+		report(program, packet, verdict, XLB_EVENT_CONFLICT, packet->claimant);
+	if (verdict == XLB_VERDICT_ERROR)
+		return drop(program);
+	return ends_here ? send_back(ctx, program) : pass_on(program);
+}
+
+#endif /* XLB_BPF_NEIGHBOR_H */

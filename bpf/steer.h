@@ -1,0 +1,410 @@
+/* SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause) */
+/*
+ * Client to backend: what comes in for a VIP on a LAN link. The XDP program ends here only what needs no translation and
+ * leaves no state; everything else is its tc twin's, and XDP has touched nothing of it, no counter, no flow.
+ */
+#ifndef XLB_BPF_STEER_H
+#define XLB_BPF_STEER_H
+
+#include "bpf/flow.h"
+#include "bpf/forward.h"
+#include "bpf/icmp.h"
+#include "bpf/nat.h"
+#include "bpf/packet.h"
+#include "bpf/reject.h"
+#include "bpf/select.h"
+#include "bpf/verdict.h"
+
+/* What the lookups found for one packet. */
+struct lan {
+	struct lb_node *node;
+	struct lb_link *link;
+	struct lb_vip *vip;
+};
+
+/* Not handled: to kube-proxy where the VIP says so, else refused or dropped as the VIP says. */
+INLINE int unhandled(void *ctx, int program, const struct lan *lan, const struct packet *packet, __u32 refusal,
+		     __u32 drop_verdict)
+{
+	if (lan->vip->flags & XLB_VIP_FALL_BACK) {
+		if (!is_xdp(program))
+			conclude(program, lan->node, packet, NULL, XLB_VERDICT_FALL_BACK);
+		return pass_on(program);
+	}
+	if (lan->vip->flags & XLB_VIP_DROP) {
+		conclude(program, lan->node, packet, NULL, drop_verdict);
+		return drop(program);
+	}
+	if (is_xdp(program)) /* a refusal is written by the twin */
+		return pass_on(program);
+	return refuse(ctx, lan->node, packet, refusal);
+}
+
+/* Dropped whatever the VIP says, unless something behind us may understand it. */
+INLINE int dropped(void *ctx, int program, const struct lan *lan, const struct packet *packet, __u32 verdict)
+{
+	if (lan->vip->flags & XLB_VIP_FALL_BACK)
+		return unhandled(ctx, program, lan, packet, verdict, verdict);
+	conclude(program, lan->node, packet, NULL, verdict);
+	return drop(program);
+}
+
+/* Hands a translated packet to its backend on this node. */
+INLINE int deliver(struct __sk_buff *skb, const struct lan *lan, const struct packet *packet,
+		   const struct lb_backend *backend, bool through_kernel, __u32 verdict)
+{
+	if (verdict == XLB_VERDICT_TO_POD && through_kernel)
+		verdict = backend->flags & XLB_BACKEND_HOST ? XLB_VERDICT_TO_HOST : XLB_VERDICT_TO_KERNEL;
+	conclude(XLB_PROGRAM_LAN_TC, lan->node, packet, backend, verdict);
+	return through_kernel ? TC_ACT_UNSPEC : into_pod(skb, backend);
+}
+
+INLINE int failed(const struct lan *lan, const struct packet *packet)
+{
+	conclude(XLB_PROGRAM_LAN_TC, lan->node, packet, NULL, XLB_VERDICT_ERROR);
+	return TC_ACT_SHOT;
+}
+
+INLINE void fragment_key(struct lb_frag_key *key, const struct packet *packet, __u8 direction)
+{
+	key->source = packet->source;
+	key->destination = packet->destination;
+	key->id = packet->fragment_id;
+	key->protocol = packet->protocol;
+	key->direction = direction;
+	key->pad = 0;
+}
+
+static __noinline void remember_fragment(const struct packet *packet, __u8 direction, const struct lb_flow *flow, __u64 now)
+{
+	struct lb_frag_key key;
+	struct lb_frag value = {};
+
+	fragment_key(&key, packet, direction);
+	value.vip = flow->vip;
+	value.seen_mono_ns = now;
+	value.backend_id = flow->backend_id;
+	value.generation = flow->generation;
+	value.service_id = flow->service_id;
+	value.l3_ifindex = flow->l3_ifindex;
+	value.flags = flow->flags & XLB_FLOW_KERNEL;
+	bpf_map_update_elem(&xlb_frags, &key, &value, BPF_ANY);
+}
+
+INLINE struct lb_frag *known_fragment(const struct packet *packet, __u8 direction, __u64 now)
+{
+	struct lb_frag_key key;
+	struct lb_frag *frag;
+
+	fragment_key(&key, packet, direction);
+	frag = bpf_map_lookup_elem(&xlb_frags, &key);
+	if (!frag || !within(now, frag->seen_mono_ns, XLB_FRAGMENT_NS))
+		return NULL;
+	return frag;
+}
+
+static __noinline int steer_fragment(struct __sk_buff *skb, const struct lan *lan, const struct packet *packet, __u64 now)
+{
+	struct lb_frag *frag = known_fragment(packet, XLB_TO_BACKEND, now);
+	struct lb_backend *backend;
+	bool through_kernel;
+
+	if (!frag)
+		return dropped(skb, XLB_PROGRAM_LAN_TC, lan, packet, XLB_VERDICT_FRAGMENT_UNKNOWN);
+	backend = backend_of(frag->backend_id, frag->generation);
+	if (!backend)
+		return dropped(skb, XLB_PROGRAM_LAN_TC, lan, packet, XLB_VERDICT_FRAGMENT_UNKNOWN);
+	count_in(frag->service_id, packet->length);
+	through_kernel = needs_kernel(skb, backend, frag->flags);
+	if (replace_address(skb, packet, DESTINATION_SIDE, &packet->destination, &backend->address))
+		return failed(lan, packet);
+	return deliver(skb, lan, packet, backend, through_kernel, XLB_VERDICT_FRAGMENT_IN);
+}
+
+INLINE struct lb_service *find_service(const struct lb_vip *vip, __be16 port, __u8 protocol)
+{
+	struct lb_service_key key = { .vip_id = vip->vip_id, .port = port, .protocol = protocol };
+
+	return bpf_map_lookup_elem(&xlb_services, &key);
+}
+
+/* An error about something that we sent for the VIP; the packet inside went from VIP to client. */
+static __noinline int steer_icmp_error(struct __sk_buff *skb, const struct lan *lan, const struct packet *packet)
+{
+	struct inner inner = {};
+	struct lb_flow_key key;
+	struct lb_flow *flow;
+	struct lb_backend *backend = NULL;
+	struct choice choice;
+	__u8 flow_flags = 0;
+	__u32 where;
+	bool through_kernel;
+
+	if (packet->fragment != WHOLE || !read_inner(skb, packet, &inner) ||
+	    !same_address(&inner.source, &packet->destination))
+		return dropped(skb, XLB_PROGRAM_LAN_TC, lan, packet, XLB_VERDICT_ICMP_UNKNOWN);
+	key_to_backend(&key, &inner.destination, inner.destination_port, &inner.source, inner.source_port,
+		       inner.protocol);
+	flow = find_flow(&key, &where);
+	if (flow) {
+		backend = backend_of(flow->backend_id, flow->generation);
+		flow_flags = flow->flags;
+	} else {
+		/* Somebody else may have owned the VIP when the flow began: the slot names the same backend. */
+		struct lb_service *service = find_service(lan->vip, inner.source_port, inner.protocol);
+
+		if (service) {
+			choose_by_slot(service, hash_client(service, &inner.destination, inner.destination_port),
+				       &choice);
+			backend = choice.backend;
+			if (backend && (backend->flags & (XLB_BACKEND_HOST | XLB_BACKEND_KERNEL)))
+				flow_flags = XLB_FLOW_KERNEL;
+		}
+	}
+	if (!backend)
+		return dropped(skb, XLB_PROGRAM_LAN_TC, lan, packet, XLB_VERDICT_ICMP_UNKNOWN);
+	through_kernel = needs_kernel(skb, backend, flow_flags);
+	if (translate_inner(skb, packet, &inner, SOURCE_SIDE, &inner.source, inner.source_port, &backend->address,
+			    backend->port, DESTINATION_SIDE, true))
+		return failed(lan, packet);
+	return deliver(skb, lan, packet, backend, through_kernel, XLB_VERDICT_ICMP_ERROR_IN);
+}
+
+INLINE int steer_icmp(void *ctx, int program, const struct lan *lan, const struct packet *packet)
+{
+	if (packet->fragment == LATER_FRAGMENT || is_echo_request(packet)) {
+		if (!(lan->vip->flags & XLB_VIP_PING) || lan->vip->healthy == 0)
+			return dropped(ctx, program, lan, packet, XLB_VERDICT_PING_UNANSWERED);
+		if (turn_echo(ctx, program, packet)) {
+			conclude(program, lan->node, packet, NULL, XLB_VERDICT_ERROR);
+			return drop(program);
+		}
+		conclude(program, lan->node, packet, NULL, XLB_VERDICT_PING_REPLY);
+		return send_back(ctx, program);
+	}
+	if (!is_icmp_error(packet))
+		return dropped(ctx, program, lan, packet, XLB_VERDICT_ICMP_UNKNOWN);
+	if (is_xdp(program))
+		return pass_on(program);
+	return steer_icmp_error(ctx, lan, packet);
+}
+
+/* Functions of their own, for the stack's sake. */
+static __noinline int steer_icmp_xdp(struct xdp_md *xdp, const struct lan *lan, const struct packet *packet)
+{
+	return steer_icmp(xdp, XLB_PROGRAM_LAN_XDP, lan, packet);
+}
+
+static __noinline int steer_icmp_tc(struct __sk_buff *skb, const struct lan *lan, const struct packet *packet)
+{
+	return steer_icmp(skb, XLB_PROGRAM_LAN_TC, lan, packet);
+}
+
+/* What begin_flow() may answer besides a backend. */
+#define BEGIN_OK 0
+#define BEGIN_DENIED 1
+#define BEGIN_NO_BACKEND 2
+#define BEGIN_CLASH 3
+
+/* Both directions of one flow. */
+struct flow_keys {
+	struct lb_flow_key forward;
+	struct lb_flow_key reverse;
+};
+
+/*
+ * Chooses a backend for a first packet (or for one in the middle of a connection that this node has not seen), and makes
+ * both entries. keys->forward is given, as is flow->l3_ifindex; the rest is filled in.
+ */
+static __noinline int begin_flow(const struct lan *lan, const struct packet *packet, const struct lb_service *service,
+				 struct lb_flow *flow, struct flow_keys *keys)
+{
+	struct choice choice = {};
+	__u64 now = now_ns();
+	struct lb_backend *second;
+
+	if (!source_allowed(service, &packet->source))
+		return BEGIN_DENIED;
+	if (!choose_by_affinity(service, &packet->source, now, &choice)) {
+		choose_by_slot(service, hash_client(service, &packet->source, packet->source_port), &choice);
+		if (!choice.backend)
+			return BEGIN_NO_BACKEND;
+	}
+	key_from_backend(&keys->reverse, &choice.backend->address, choice.backend->port, &packet->source,
+			 packet->source_port, packet->protocol);
+	if (clashes(&keys->reverse, packet, lan->node, now)) {
+		second = backend_by_id(choice.second_id);
+		if (!usable(second))
+			return BEGIN_CLASH;
+		choice.backend = second;
+		choice.backend_id = choice.second_id;
+		choice.second_id = 0;
+		key_from_backend(&keys->reverse, &second->address, second->port, &packet->source,
+				 packet->source_port, packet->protocol);
+		if (clashes(&keys->reverse, packet, lan->node, now))
+			return BEGIN_CLASH;
+	}
+	remember_affinity(service, &packet->source, now, &choice);
+
+	flow->vip = packet->destination;
+	flow->vip_port = packet->destination_port;
+	flow->seen_mono_ns = now;
+	flow->touched_mono_ns = now;
+	flow->backend_id = choice.backend_id;
+	flow->generation = choice.backend->generation;
+	flow->service_id = service->service_id;
+	flow->state = XLB_FLOW_HALF_OPEN;
+	if (choice.backend->veth_ifindex == 0 || (choice.backend->flags & (XLB_BACKEND_HOST | XLB_BACKEND_KERNEL)))
+		flow->flags |= XLB_FLOW_KERNEL;
+	if (packet->protocol == IPPROTO_TCP && !(packet->tcp_flags & TCP_SYN)) {
+		flow->flags |= XLB_FLOW_GUESSED;
+		flow->second_id = choice.second_id;
+	}
+	/* What is left of an earlier life of this client port must not be found first. */
+	bpf_map_delete_elem(&xlb_flows, &keys->forward);
+	bpf_map_delete_elem(&xlb_flows, &keys->reverse);
+	bpf_map_update_elem(&xlb_half_open, &keys->reverse, flow, BPF_ANY);
+	bpf_map_update_elem(&xlb_half_open, &keys->forward, flow, BPF_ANY);
+	return BEGIN_OK;
+}
+
+/* steer_flow() leaves refusals to its caller, for the stack's sake: one of these, with the verdict in the low bits. */
+#define ASK_REFUSE 0x10000
+#define ASK_UNHANDLED 0x20000
+#define ASK_VERDICT 0xffff
+
+/* TCP and UDP in tc: flow, service, backend, translation, delivery. The tc action, or what is asked for. */
+static __noinline int steer_flow(struct __sk_buff *skb, const struct lan *lan, const struct packet *packet, __u64 now)
+{
+	const int program = XLB_PROGRAM_LAN_TC;
+	bool tcp = packet->protocol == IPPROTO_TCP;
+	bool first = tcp && (packet->tcp_flags & (TCP_SYN | TCP_ACK)) == TCP_SYN;
+	struct flow_keys keys;
+	struct lb_flow *flow, begun = {};
+	struct lb_backend *backend = NULL;
+	struct lb_service *service;
+	__u32 where;
+	bool last = false;
+	bool through_kernel;
+	int result;
+
+	key_to_backend(&keys.forward, &packet->source, packet->source_port, &packet->destination, packet->destination_port,
+		       packet->protocol);
+	flow = find_flow(&keys.forward, &where);
+	if (flow && flow_live(flow, packet->protocol, lan->node, now) &&
+	    !(first && flow->state == XLB_FLOW_CLOSING))
+		backend = backend_of(flow->backend_id, flow->generation);
+
+	if (backend) {
+		if (flow->seen_mono_ns != now)
+			flow->seen_mono_ns = now;
+		key_from_backend(&keys.reverse, &backend->address, backend->port, &packet->source, packet->source_port,
+				 packet->protocol);
+		if (where == IN_HALF_OPEN && !first && promote(&keys.forward, flow, &keys.reverse)) {
+			flow = bpf_map_lookup_elem(&xlb_flows, &keys.forward);
+			where = IN_FLOWS;
+			if (!flow)
+				return failed(lan, packet);
+		}
+		touch_other(flow, &keys.reverse, where, now);
+		if (tcp)
+			last = follow_tcp(flow, &keys.reverse, packet, XLB_FLOW_CLIENT_FIN, false);
+	} else {
+		service = find_service(lan->vip, packet->destination_port, packet->protocol);
+		if (!service)
+			return ASK_UNHANDLED | (tcp ? XLB_VERDICT_REJECTED_TCP : XLB_VERDICT_REJECTED_UDP);
+		begun.l3_ifindex = reply_interface(skb, packet, lan->link);
+		result = begin_flow(lan, packet, service, &begun, &keys);
+		if (result == BEGIN_DENIED) {
+			conclude(program, lan->node, packet, NULL, XLB_VERDICT_DENIED);
+			report(program, packet, XLB_VERDICT_DENIED, XLB_EVENT_REFUSED, NULL);
+			return TC_ACT_SHOT;
+		}
+		if (result == BEGIN_CLASH) {
+			report(program, packet, XLB_VERDICT_FLOW_CLASH, XLB_EVENT_REFUSED, NULL);
+			return ASK_REFUSE | XLB_VERDICT_FLOW_CLASH;
+		}
+		if (result == BEGIN_NO_BACKEND) {
+			report(program, packet, XLB_VERDICT_NO_BACKEND, XLB_EVENT_REFUSED, NULL);
+			return ASK_UNHANDLED | XLB_VERDICT_NO_BACKEND;
+		}
+		flow = &begun;
+		backend = backend_of(begun.backend_id, begun.generation);
+		if (!backend)
+			return failed(lan, packet);
+		count_flow(begun.service_id);
+	}
+
+	count_in(flow->service_id, packet->length);
+	if (packet->fragment == FIRST_FRAGMENT)
+		remember_fragment(packet, XLB_TO_BACKEND, flow, now);
+	through_kernel = needs_kernel(skb, backend, flow->flags);
+	if (last) {
+		delete_flow(&keys.forward);
+		delete_flow(&keys.reverse);
+	}
+	if (translate(skb, packet, DESTINATION_SIDE, &packet->destination, packet->destination_port, &backend->address,
+		      backend->port))
+		return failed(lan, packet);
+	return deliver(skb, lan, packet, backend, through_kernel, XLB_VERDICT_TO_POD);
+}
+
+/* TCP and UDP in XDP: ends only what is dropped without state. */
+INLINE int screen_flow(struct xdp_md *xdp, const struct lan *lan, const struct packet *packet)
+{
+	struct lb_service *service;
+	struct lb_flow_key key;
+	__u32 where;
+
+	service = find_service(lan->vip, packet->destination_port, packet->protocol);
+	if (service && !(service->flags & XLB_SERVICE_SOURCES))
+		return XDP_PASS;
+	if (service && (service->flags & XLB_SERVICE_TWIN))
+		return XDP_PASS;
+	if (service && source_allowed(service, &packet->source))
+		return XDP_PASS;
+	/* A flow outlives its service's rules, and the service itself. */
+	key_to_backend(&key, &packet->source, packet->source_port, &packet->destination, packet->destination_port,
+		       packet->protocol);
+	if (find_flow(&key, &where))
+		return XDP_PASS;
+	if (!service)
+		return unhandled(xdp, XLB_PROGRAM_LAN_XDP, lan, packet, 0, XLB_VERDICT_UNKNOWN_PORT);
+	conclude(XLB_PROGRAM_LAN_XDP, lan->node, packet, NULL, XLB_VERDICT_DENIED);
+	return XDP_DROP;
+}
+
+/* Everything that is addressed to a VIP and to this node's MAC. */
+INLINE int steer(void *ctx, int program, const struct lan *lan, struct packet *packet)
+{
+	__u64 now = now_ns();
+	__u32 refusal;
+	int result;
+
+	if (!read_transport(ctx, program, packet) || impossible_source(packet) ||
+	    same_address(&packet->source, &packet->destination))
+		return dropped(ctx, program, lan, packet, XLB_VERDICT_MALFORMED);
+	if (is_icmp(packet))
+		return is_xdp(program) ? steer_icmp_xdp(ctx, lan, packet) : steer_icmp_tc(ctx, lan, packet);
+	if (packet->protocol != IPPROTO_TCP && packet->protocol != IPPROTO_UDP) {
+		if (packet->fragment == LATER_FRAGMENT)
+			return dropped(ctx, program, lan, packet, XLB_VERDICT_FRAGMENT_UNKNOWN);
+		return unhandled(ctx, program, lan, packet, XLB_VERDICT_UNKNOWN_PROTOCOL,
+				 XLB_VERDICT_UNKNOWN_PROTOCOL);
+	}
+	if (is_xdp(program))
+		return packet->fragment == LATER_FRAGMENT ? XDP_PASS : screen_flow(ctx, lan, packet);
+	if (packet->fragment == LATER_FRAGMENT)
+		return steer_fragment(ctx, lan, packet, now);
+	result = steer_flow(ctx, lan, packet, now);
+	if (result >= ASK_UNHANDLED) {
+		refusal = (__u32)result & ASK_VERDICT;
+		return unhandled(ctx, program, lan, packet, refusal,
+				 refusal == XLB_VERDICT_NO_BACKEND ? refusal : XLB_VERDICT_UNKNOWN_PORT);
+	}
+	if (result >= ASK_REFUSE)
+		return refuse(ctx, lan->node, packet, (__u32)result & ASK_VERDICT);
+	return result;
+}
+
+#endif /* XLB_BPF_STEER_H */

@@ -1,0 +1,137 @@
+/* SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause) */
+/* What happened to a packet, counted, and told to whoever listens. A frame sent back by XDP is invisible to tcpdump. */
+#ifndef XLB_BPF_VERDICT_H
+#define XLB_BPF_VERDICT_H
+
+#include "bpf/packet.h"
+
+/* The coarse clock costs 2 ns where the fine one costs 25; it ticks every 1 to 10 ms. */
+INLINE __u64 now_ns(void)
+{
+	return bpf_ktime_get_coarse_ns();
+}
+
+/* True while `limit` ns have not passed since `since`; another CPU may have written a later tick. */
+INLINE bool within(__u64 now, __u64 since, __u64 limit)
+{
+	return (__s64)(now - since) < (__s64)limit;
+}
+
+INLINE struct lb_node *this_node(void)
+{
+	__u32 zero = 0;
+
+	return bpf_map_lookup_elem(&xlb_node, &zero);
+}
+
+/* Takes one from this CPU's budget of the running second. */
+INLINE bool afford(__u32 budget_index, __u64 per_second)
+{
+	struct lb_budget *budget = bpf_map_lookup_elem(&xlb_budget, &budget_index);
+	__u64 now = now_ns();
+
+	if (!budget)
+		return false;
+	if (!within(now, budget->refilled_mono_ns, XLB_SECOND_NS)) {
+		budget->refilled_mono_ns = now;
+		budget->tokens = per_second;
+	}
+	if (budget->tokens == 0)
+		return false;
+	budget->tokens--;
+	return true;
+}
+
+INLINE void count(__u32 verdict, __u32 bytes)
+{
+	struct lb_counter *counter = bpf_map_lookup_elem(&xlb_counters, &verdict);
+
+	if (counter) {
+		counter->packets++;
+		counter->bytes += bytes;
+	}
+}
+
+/* A BPF function takes five arguments at most: `what` packs kind, program and verdict, 8 bits each from the low end. */
+static __noinline void emit(const struct packet *packet, const struct lb_backend *backend, const __u8 *mac,
+			    __u32 what, __u32 ifindex)
+{
+	struct lb_event *event = bpf_ringbuf_reserve(&xlb_events, sizeof(*event), 0);
+
+	if (!event)
+		return;
+	__builtin_memset(event, 0, sizeof(*event));
+	event->mono_ns = bpf_ktime_get_ns();
+	event->source = packet->source;
+	event->destination = packet->destination;
+	event->kind = what & 0xff;
+	event->verdict = what >> 16;
+	event->ifindex = ifindex;
+	event->length = packet->length;
+	event->source_port = packet->source_port;
+	event->destination_port = packet->destination_port;
+	event->vlan = packet->vlan;
+	event->protocol = packet->protocol;
+	event->program = (__u8)(what >> 8);
+	if (backend) {
+		event->backend = backend->address;
+		event->backend_port = backend->port;
+	}
+	if (mac)
+		__builtin_memcpy(event->mac, mac, 6);
+	bpf_ringbuf_submit(event, 0);
+}
+
+/* Counts the verdict, and samples it while `xdp-lb trace` listens. */
+INLINE void conclude(int program, const struct lb_node *node, const struct packet *packet,
+		     const struct lb_backend *backend, __u32 verdict)
+{
+	count(verdict, packet->length);
+	if (node->trace_until_mono_ns == 0 || !within(now_ns(), node->trace_until_mono_ns, 0))
+		return;
+	if (node->trace_every > 1 && bpf_get_prandom_u32() % node->trace_every != 0)
+		return;
+	emit(packet, backend, NULL, XLB_EVENT_TRACE | (__u32)program << 8 | verdict << 16, packet->ifindex);
+}
+
+/* A first packet that was refused or denied is worth a line in the daemon's log, within reason. */
+INLINE void report(int program, const struct packet *packet, __u32 verdict, __u32 kind, const __u8 *mac)
+{
+	if (afford(XLB_BUDGET_EVENT, XLB_EVENTS_PER_SECOND))
+		emit(packet, NULL, mac, kind | (__u32)program << 8 | verdict << 16, packet->ifindex);
+}
+
+INLINE struct lb_svc_stats *service_stats(__u32 service_id)
+{
+	return bpf_map_lookup_elem(&xlb_svc_stats, &service_id);
+}
+
+INLINE void count_in(__u32 service_id, __u32 bytes)
+{
+	struct lb_svc_stats *stats = service_stats(service_id);
+
+	if (stats) {
+		stats->packets_in++;
+		stats->bytes_in += bytes;
+	}
+}
+
+INLINE void count_out(__u32 service_id, __u32 bytes)
+{
+	struct lb_svc_stats *stats = service_stats(service_id);
+
+	if (stats) {
+		stats->packets_out++;
+		stats->bytes_out += bytes;
+	}
+}
+
+INLINE void count_flow(__u32 service_id)
+{
+	struct lb_svc_stats *stats = service_stats(service_id);
+
+	if (stats)
+		stats->flows++;
+}
+
+#endif /* XLB_BPF_VERDICT_H */
