@@ -1,12 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
-// What must survive a reboot and is not declared: which service holds which address. <config-dir>/state.json, versioned,
-// with a checksum, replaced atomically, owner-only.
+// What must survive a reboot and is not declared: which service holds which address. <config-dir>/state.json,
+// versioned, with a checksum, replaced atomically, owner-only.
 #pragma once
 
 #include <filesystem>
 #include <map>
 #include <set>
 #include <string>
+#include <string_view>
 
 #include "userspace/core/model.hpp"
 #include "userspace/core/result.hpp"
@@ -24,5 +25,9 @@ struct State {
 Result<State> read_state(const std::filesystem::path& file);
 Result<void> write_state(const std::filesystem::path& file, const State& state);
 Result<void> set_aside(const std::filesystem::path& file);
+
+// The file's text.
+std::string encode_state(const State& state);
+Result<State> decode_state(std::string_view text);
 
 }  // namespace xlb

@@ -1,0 +1,45 @@
+// SPDX-License-Identifier: Apache-2.0
+// Objects with the place where they are declared; what manifests.hpp's functions have in common.
+#pragma once
+
+#include <map>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "userspace/config/documents.hpp"
+#include "userspace/config/kinds.hpp"
+
+namespace xlb {
+
+inline constexpr std::size_t kMaxObjects = 20'000;
+
+struct Declared {
+  ObjectId id;
+  std::string source;
+  int line = 0;
+  std::size_t document = 0;  // of the text, counted from 0
+  Object object;
+};
+
+// Every object of the text, each valid by itself, none twice.
+Result<std::vector<Declared>> declared_in(std::string_view text, const std::string& source,
+                                          std::vector<std::string>& warnings);
+// Just their names.
+Result<std::vector<ObjectId>> names_in(std::string_view text, const std::string& source);
+// Each object of one document as a text of its own: the document's own bytes where it holds only one.
+Result<std::vector<std::pair<ObjectId, std::string>>> bodies_in(std::string_view document, const std::string& source,
+                                                                int line);
+
+// Puts all together; two of one name are refused, naming both places.
+class Collection {
+ public:
+  Result<void> add(const Declared& declared);
+  [[nodiscard]] const Objects& objects() const { return objects_; }
+
+ private:
+  Objects objects_;
+  std::map<ObjectId, std::string> places_;
+};
+
+}  // namespace xlb

@@ -1,0 +1,86 @@
+// SPDX-License-Identifier: Apache-2.0
+// Typed reading of one object. The first thing found wrong is kept and everything after it reads as absent, so that a
+// decoder says what it wants field by field and asks once, at the end, whether all of it was there.
+#pragma once
+
+#include <cstdint>
+#include <initializer_list>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include "userspace/config/yaml_tree.hpp"
+#include "userspace/core/result.hpp"
+
+namespace xlb {
+
+class Field;
+
+class Reading {
+ public:
+  Reading(std::string source, const YamlNode& root) : source_(std::move(source)), root_(&root) {}
+
+  [[nodiscard]] Field root();
+  // What errors call the object, once it is known: "IPAddressPool metallb-system/home".
+  void set_object(std::string object) { object_ = std::move(object); }
+  [[nodiscard]] const std::optional<Error>& error() const { return error_; }
+  [[nodiscard]] std::vector<std::string>& warnings() { return warnings_; }
+
+ private:
+  friend class Field;
+  // A field is absent when `node` is null; it would be `key` in `parent`.
+  void fail(const YamlNode* node, const YamlNode* parent, std::string_view key, const std::string& sentence);
+  [[nodiscard]] std::string sentence_at(const YamlNode* node, const YamlNode* parent, std::string_view key,
+                                        const std::string& sentence) const;
+
+  std::string source_;
+  const YamlNode* root_;
+  std::string object_;
+  std::optional<Error> error_;
+  std::vector<std::string> warnings_;
+};
+
+// Cheap to copy. Keys given to it are literals or live in the tree.
+class Field {
+ public:
+  Field(Reading& reading, const YamlNode* node, const YamlNode* parent, std::string_view key)
+      : reading_(&reading), node_(node), parent_(parent), key_(key) {}
+
+  // false for null as well: `addresses:` with nothing behind it is not there.
+  [[nodiscard]] bool present() const { return node_ != nullptr && node_->kind != YamlNode::Kind::null; }
+  [[nodiscard]] Field operator[](std::string_view key) const;  // of a mapping
+  [[nodiscard]] std::vector<Field> items() const;              // of a list
+  [[nodiscard]] std::vector<std::pair<std::string, Field>> entries() const;
+  [[nodiscard]] bool mapping() const;  // fails when it is present and none
+
+  [[nodiscard]] std::string text(std::string_view absent = {}) const;
+  [[nodiscard]] std::string required_text(std::string_view advice) const;
+  [[nodiscard]] bool boolean(bool absent) const;
+  [[nodiscard]] std::int64_t integer(std::int64_t least, std::int64_t most, std::int64_t absent) const;
+  [[nodiscard]] std::vector<std::string> texts() const;
+  // One of the words, by its index; `absent` when the field is not there.
+  [[nodiscard]] std::size_t word(std::initializer_list<std::string_view> words, std::size_t absent) const;
+  [[nodiscard]] bool number() const;  // a plain number
+
+  // Every key of the mapping must be one of these.
+  void only(std::initializer_list<std::string_view> known) const;
+
+  void fail(const std::string& sentence) const { reading_->fail(node_, parent_, key_, sentence); }
+  void warn(const std::string& sentence) const {
+    reading_->warnings_.push_back(reading_->sentence_at(node_, parent_, key_, sentence));
+  }
+  [[nodiscard]] Reading& reading() const { return *reading_; }
+  [[nodiscard]] const YamlNode* node() const { return node_; }
+
+ private:
+  void wrong_type(std::string_view wanted) const;
+
+  Reading* reading_;
+  const YamlNode* node_;
+  const YamlNode* parent_;
+  std::string_view key_;
+};
+
+}  // namespace xlb

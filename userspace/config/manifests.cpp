@@ -1,0 +1,155 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "userspace/config/manifests.hpp"
+
+#include <functional>
+#include <utility>
+
+#include "userspace/config/declared.hpp"
+#include "userspace/config/text.hpp"
+
+namespace xlb {
+
+namespace {
+
+// Calls `take` for each object of the text, items of a List one by one. `document` counts from 0.
+using Take = std::function<Result<void>(const YamlNode& object, std::size_t document, bool in_list)>;
+
+Result<void> take_root(const YamlNode& root, const std::string& source, std::size_t document, const Take& take) {
+  Reading reading(source, root);
+  if (!reading.root().mapping()) return *reading.error();
+  const YamlNode* kind = root.find("kind");
+  if (kind == nullptr || kind->kind != YamlNode::Kind::scalar || kind->scalar != "List")
+    return take(root, document, false);
+  reading.set_object("List");
+  const Field version = reading.root()["apiVersion"];
+  if (version.text() != "v1") version.fail("a List is read as v1: write apiVersion: v1");
+  const Field list = reading.root()["items"];
+  if (!list.present() && root.find("items") == nullptr) list.fail("missing: a List has items");
+  for (const Field& item : list.items()) {
+    if (!item.present()) item.fail("an empty entry: remove it");
+    if (!item.mapping()) break;
+    const YamlNode* inner = item.node()->find("kind");
+    if (inner != nullptr && inner->scalar == "List") item.fail("a List inside a List: write its items out");
+    if (reading.error()) break;
+    if (auto taken = take(*item.node(), document, true); !taken) return taken;
+  }
+  if (reading.error()) return *reading.error();
+  return {};
+}
+
+Result<void> each_object(std::string_view text, const std::string& source, const Take& take) {
+  if (auto sound = check_text(text, source); !sound) return sound;
+  const std::vector<Document> documents = split_documents(text);
+  for (std::size_t i = 0; i < documents.size(); ++i) {
+    auto root = parse_yaml(documents[i].in(text), source, documents[i].line);
+    if (!root) return root.error();
+    if (!*root) continue;
+    if (auto taken = take_root(**root, source, i, take); !taken) return taken;
+  }
+  return {};
+}
+
+Result<void> too_many(const std::string& source) {
+  return Error{"more than " + std::to_string(kMaxObjects) + " objects: that is beyond what one node serves"}.in(
+      source);
+}
+
+}  // namespace
+
+std::string ObjectId::text() const {
+  return kind + " " + (name.ns.empty() ? name.name : name.text());
+}
+
+Result<std::vector<Declared>> declared_in(std::string_view text, const std::string& source,
+                                          std::vector<std::string>& warnings) {
+  std::vector<Declared> out;
+  Collection collection;
+  auto done = each_object(text, source, [&](const YamlNode& node, std::size_t document, bool) -> Result<void> {
+    Reading reading(source, node);
+    const std::optional<ObjectId> id = read_identity(reading);
+    if (!id) return *reading.error();
+    Declared declared{*id, source, node.line, document, read_object(*id, reading)};
+    if (reading.error()) return *reading.error();
+    warnings.insert(warnings.end(), reading.warnings().begin(), reading.warnings().end());
+    if (auto added = collection.add(declared); !added) return added;
+    out.push_back(std::move(declared));
+    return out.size() > kMaxObjects ? too_many(source) : Result<void>{};
+  });
+  if (!done) return done.error();
+  return out;
+}
+
+Result<std::vector<ObjectId>> names_in(std::string_view text, const std::string& source) {
+  std::vector<ObjectId> out;
+  auto done = each_object(text, source, [&](const YamlNode& node, std::size_t, bool) -> Result<void> {
+    Reading reading(source, node);
+    const std::optional<ObjectId> id = read_identity(reading);
+    if (!id) return *reading.error();
+    out.push_back(*id);
+    return out.size() > kMaxObjects ? too_many(source) : Result<void>{};
+  });
+  if (!done) return done.error();
+  return out;
+}
+
+Result<std::vector<std::pair<ObjectId, std::string>>> bodies_in(std::string_view document, const std::string& source,
+                                                                int line) {
+  std::vector<std::pair<ObjectId, std::string>> out;
+  auto root = parse_yaml(document, source, line);
+  if (!root) return root.error();
+  if (!*root) return out;
+  auto done = take_root(**root, source, 0, [&](const YamlNode& node, std::size_t, bool in_list) -> Result<void> {
+    Reading reading(source, node);
+    const std::optional<ObjectId> id = read_identity(reading);
+    if (!id) return *reading.error();
+    out.emplace_back(*id, in_list ? yaml_text(node) : document_body(document));
+    return {};
+  });
+  if (!done) return done.error();
+  return out;
+}
+
+Result<void> Collection::add(const Declared& declared) {
+  const std::string here = place(declared.source, declared.line);
+  const auto [it, fresh] = places_.emplace(declared.id, here);
+  if (!fresh) {
+    const bool pool = declared.id.kind == "IPAddressPool";
+    const std::string what = pool ? "pool " + in_quotes(std::string_view(declared.id.name.name)) : declared.id.text();
+    return Error{"duplicate definition of " + what + ": it is at " + it->second + " already: remove one"}.in(here);
+  }
+  struct Adder {
+    Objects& to;
+    void operator()(const Pool& pool) const { to.pools.push_back(pool); }
+    void operator()(const L2Advertisement& advertisement) const { to.advertisements.push_back(advertisement); }
+    void operator()(const Service& service) const { to.services.push_back(service); }
+    void operator()(const EndpointSlice& slice) const { to.slices.push_back(slice); }
+    void operator()(const Node& node) const { to.nodes.push_back(node); }
+    void operator()(const NamespaceLabels& ns) const { to.namespaces[ns.name] = ns.labels; }
+  };
+  std::visit(Adder{objects_}, declared.object);
+  return {};
+}
+
+Result<ParsedManifests> parse_manifests(std::string_view yaml, const std::string& source) {
+  ParsedManifests out;
+  auto declared = declared_in(yaml, source, out.warnings);
+  if (!declared) return declared.error();
+  Collection collection;
+  for (const Declared& one : *declared) {
+    if (auto added = collection.add(one); !added) return added.error();
+  }
+  out.objects = collection.objects();
+  return out;
+}
+
+Result<std::vector<ObjectId>> object_ids(const std::vector<NamedText>& documents) {
+  std::vector<ObjectId> out;
+  for (const NamedText& document : documents) {
+    auto ids = names_in(document.yaml, document.source);
+    if (!ids) return ids.error();
+    out.insert(out.end(), ids->begin(), ids->end());
+  }
+  return out;
+}
+
+}  // namespace xlb

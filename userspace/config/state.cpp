@@ -1,0 +1,128 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "userspace/config/state.hpp"
+
+#include <utility>
+
+#include "userspace/config/folder.hpp"
+#include "userspace/config/sealed_json.hpp"
+
+namespace xlb {
+
+namespace {
+
+using Json = nlohmann::json;
+
+constexpr int kVersion = 1;
+constexpr unsigned kMode = 0600;
+constexpr std::size_t kMaxBytes = std::size_t{64} << 20;
+
+const char* const kAdvice =
+    "move it aside (as state.json.damaged) and start again; services then take their addresses from what the kernel "
+    "holds, or anew";
+
+Error unexpected(const std::string& where) {
+  return Error{"unexpected content at " + where + ": " + kAdvice};
+}
+
+Result<Address> address_of(const Json& value, const std::string& where) {
+  if (!value.is_string()) return unexpected(where);
+  auto address = parse_address(value.get<std::string>());
+  if (!address) return unexpected(where);
+  return address;
+}
+
+Result<std::pair<ObjectName, Assignment>> assignment_of(const Json& entry, const std::string& where) {
+  if (!entry.is_object()) return unexpected(where);
+  const auto ns = entry.find("namespace");
+  const auto name = entry.find("name");
+  const auto pool = entry.find("pool");
+  const auto addresses = entry.find("addresses");
+  for (const auto& text : {ns, name, pool}) {
+    if (text == entry.end() || !text->is_string()) return unexpected(where);
+  }
+  if (addresses == entry.end() || !addresses->is_array()) return unexpected(where);
+  std::pair<ObjectName, Assignment> out{{ns->get<std::string>(), name->get<std::string>()},
+                                        {{}, pool->get<std::string>()}};
+  for (const Json& item : *addresses) {
+    auto address = address_of(item, where);
+    if (!address) return address.error();
+    out.second.addresses.push_back(*address);
+  }
+  return out;
+}
+
+std::pair<std::filesystem::path, std::string> folder_and_name(const std::filesystem::path& file) {
+  const std::filesystem::path parent = file.parent_path();
+  return {parent.empty() ? std::filesystem::path(".") : parent, file.filename().string()};
+}
+
+}  // namespace
+
+std::string encode_state(const State& state) {
+  Json held = Json::array();
+  for (const auto& [name, assignment] : state.held) {
+    Json addresses = Json::array();
+    for (const Address& address : assignment.addresses) addresses.push_back(address.text());
+    held.push_back(
+        {{"namespace", name.ns}, {"name", name.name}, {"pool", assignment.pool}, {"addresses", addresses}});
+  }
+  Json conflicts = Json::object();
+  for (const auto& [address, who] : state.conflicts) conflicts[address.text()] = who;
+  Json probed = Json::array();
+  for (const Address& address : state.probed) probed.push_back(address.text());
+  return seal(kVersion, {{"held", held}, {"conflicts", conflicts}, {"probed", probed}});
+}
+
+Result<State> decode_state(std::string_view text) {
+  auto content = unseal(kVersion, text, kAdvice);
+  if (!content) return content.error();
+  const auto held = content->find("held");
+  const auto conflicts = content->find("conflicts");
+  const auto probed = content->find("probed");
+  if (!content->is_object() || held == content->end() || !held->is_array()) return unexpected("held");
+  if (conflicts == content->end() || !conflicts->is_object()) return unexpected("conflicts");
+  if (probed == content->end() || !probed->is_array()) return unexpected("probed");
+  State state;
+  for (std::size_t i = 0; i < held->size(); ++i) {
+    auto entry = assignment_of((*held)[i], "held[" + std::to_string(i) + "]");
+    if (!entry) return entry.error();
+    state.held.insert(std::move(*entry));
+  }
+  for (const auto& [key, who] : conflicts->items()) {
+    auto address = parse_address(key);
+    if (!address || !who.is_string()) return unexpected("conflicts");
+    state.conflicts[*address] = who.get<std::string>();
+  }
+  for (const Json& item : *probed) {
+    auto address = address_of(item, "probed");
+    if (!address) return address.error();
+    state.probed.insert(*address);
+  }
+  return state;
+}
+
+Result<State> read_state(const std::filesystem::path& file) {
+  const auto [parent, name] = folder_and_name(file);
+  DiskFolder folder(parent, kMode);
+  auto text = folder.read(name, kMaxBytes);
+  if (!text) return text.error();
+  if (!*text) return State{};
+  auto state = decode_state(**text);
+  if (!state) return state.error().in(file.string());
+  return state;
+}
+
+Result<void> write_state(const std::filesystem::path& file, const State& state) {
+  const auto [parent, name] = folder_and_name(file);
+  DiskFolder folder(parent, kMode);
+  return replace_file(folder, name, encode_state(state));
+}
+
+Result<void> set_aside(const std::filesystem::path& file) {
+  const auto [parent, name] = folder_and_name(file);
+  DiskFolder folder(parent, kMode);
+  if (auto renamed = folder.rename(name, name + ".damaged"); !renamed) return renamed;
+  return folder.sync();
+}
+
+}  // namespace xlb
