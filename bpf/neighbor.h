@@ -239,29 +239,37 @@ INLINE __u32 answer_nd(void *ctx, int program, const struct lb_node *node, const
 	return XLB_VERDICT_ND_REPLY;
 }
 
-/* Functions of their own: their buffers would not fit into the callers' stack of 512 bytes. */
-static __noinline __u32 answer_arp_xdp(struct xdp_md *xdp, const struct lb_node *node, const struct lb_link *link,
-				       struct packet *packet)
+/* Global functions: verified once, and with a stack of their own. */
+__noinline int xlb_answer_arp_xdp(struct xdp_md *xdp, const struct lb_node *node, const struct lb_link *link,
+			    struct packet *packet)
 {
-	return answer_arp(xdp, XLB_PROGRAM_LAN_XDP, node, link, packet);
+	if (!node || !link || !packet)
+		return XLB_VERDICT_PASS;
+	return (int)answer_arp(xdp, XLB_PROGRAM_LAN_XDP, node, link, packet);
 }
 
-static __noinline __u32 answer_arp_tc(struct __sk_buff *skb, const struct lb_node *node, const struct lb_link *link,
-				      struct packet *packet)
+__noinline int xlb_answer_arp_tc(struct __sk_buff *skb, const struct lb_node *node, const struct lb_link *link,
+			    struct packet *packet)
 {
-	return answer_arp(skb, XLB_PROGRAM_LAN_TC, node, link, packet);
+	if (!node || !link || !packet)
+		return XLB_VERDICT_PASS;
+	return (int)answer_arp(skb, XLB_PROGRAM_LAN_TC, node, link, packet);
 }
 
-static __noinline __u32 answer_nd_xdp(struct xdp_md *xdp, const struct lb_node *node, const struct lb_link *link,
-				      struct packet *packet)
+__noinline int xlb_answer_nd_xdp(struct xdp_md *xdp, const struct lb_node *node, const struct lb_link *link,
+			    struct packet *packet)
 {
-	return answer_nd(xdp, XLB_PROGRAM_LAN_XDP, node, link, packet);
+	if (!node || !link || !packet)
+		return XLB_VERDICT_PASS;
+	return (int)answer_nd(xdp, XLB_PROGRAM_LAN_XDP, node, link, packet);
 }
 
-static __noinline __u32 answer_nd_tc(struct __sk_buff *skb, const struct lb_node *node, const struct lb_link *link,
-				     struct packet *packet)
+__noinline int xlb_answer_nd_tc(struct __sk_buff *skb, const struct lb_node *node, const struct lb_link *link,
+			    struct packet *packet)
 {
-	return answer_nd(skb, XLB_PROGRAM_LAN_TC, node, link, packet);
+	if (!node || !link || !packet)
+		return XLB_VERDICT_PASS;
+	return (int)answer_nd(skb, XLB_PROGRAM_LAN_TC, node, link, packet);
 }
 
 /* What becomes of the frame. XDP leaves counting to its twin whenever the frame goes on there. */
@@ -275,7 +283,7 @@ INLINE int neighbor_outcome(void *ctx, int program, const struct lb_node *node, 
 		return pass_on(program);
 	conclude(program, node, packet, NULL, verdict);
 	if (verdict == XLB_VERDICT_CONFLICT)
-		report(program, packet, verdict, XLB_EVENT_CONFLICT, packet->claimant);
+		report(program, packet, verdict, XLB_EVENT_CONFLICT);
 	if (verdict == XLB_VERDICT_ERROR)
 		return drop(program);
 	return ends_here ? send_back(ctx, program) : pass_on(program);

@@ -71,14 +71,16 @@ INLINE long write_ip(struct __sk_buff *skb, const struct packet *packet, __u8 pr
 	}
 }
 
-static __noinline long make_reset(struct __sk_buff *skb, const struct packet *packet)
+__noinline int xlb_make_reset(struct __sk_buff *skb, const struct packet *packet)
 {
-	__u32 l4 = packet->l3 + (packet->ipv6 ? (__u32)sizeof(struct ipv6hdr) : (__u32)sizeof(struct iphdr));
 	struct tcphdr refused;
 	struct tcphdr reset = {};
 	bool partial;
-	__u32 sum;
+	__u32 l4, sum;
 
+	if (!packet)
+		return -1;
+	l4 = packet->l3 + (packet->ipv6 ? (__u32)sizeof(struct ipv6hdr) : (__u32)sizeof(struct iphdr));
 	if (bpf_skb_load_bytes(skb, packet->l4, &refused, sizeof(refused)))
 		return -1;
 	partial = checksum_is_partial(skb, packet->l4 + 16);
@@ -101,7 +103,7 @@ static __noinline long make_reset(struct __sk_buff *skb, const struct packet *pa
 		reset.check = (__u16)~sum_fold((__u32)bpf_csum_diff(NULL, 0, (__be32 *)&reset, sizeof(reset), sum));
 	if (bpf_skb_store_bytes(skb, l4, &reset, sizeof(reset), 0) || write_ip(skb, packet, IPPROTO_TCP, sizeof(reset)))
 		return -1;
-	return turn_macs(skb);
+	return turn_macs(skb) ? -1 : 0;
 }
 
 /* Of the refused packet the IP header and 8 bytes are quoted. */
@@ -114,17 +116,18 @@ struct unreachable {
 	__be32 unused;
 };
 
-static __noinline long make_unreachable(struct __sk_buff *skb, const struct packet *packet)
+__noinline int xlb_make_unreachable(struct __sk_buff *skb, const struct packet *packet)
 {
 	__u8 quote[QUOTE_MAX] __attribute__((aligned(8))) = {};
 	struct unreachable icmp = {};
-	__u32 header = packet->ipv6 ? (__u32)sizeof(struct ipv6hdr) : (__u32)sizeof(struct iphdr);
-	__u32 quoted = packet->l4 + 8 - packet->l3;
-	__u32 sum = 0;
-	bool partial = packet->protocol == IPPROTO_UDP && checksum_is_partial(skb, packet->l4 + 6);
+	__u32 header, quoted, sum = 0;
+	bool partial;
 
-	if (packet->l4 + 8 > packet->length)
+	if (!packet || packet->l4 + 8 > packet->length)
 		return -1;
+	header = packet->ipv6 ? (__u32)sizeof(struct ipv6hdr) : (__u32)sizeof(struct iphdr);
+	quoted = packet->l4 + 8 - packet->l3;
+	partial = packet->protocol == IPPROTO_UDP && checksum_is_partial(skb, packet->l4 + 6);
 	if (bpf_skb_change_tail(skb, packet->l4 + 8, 0))
 		return -1;
 	barrier_var(quoted);
@@ -163,7 +166,7 @@ static __noinline long make_unreachable(struct __sk_buff *skb, const struct pack
 	if (write_ip(skb, packet, packet->ipv6 ? IPPROTO_ICMPV6 : IPPROTO_ICMP, quoted + (__u32)sizeof(icmp)) ||
 	    bpf_skb_store_bytes(skb, packet->l3 + header, &icmp, sizeof(icmp), 0))
 		return -1;
-	return turn_macs(skb);
+	return turn_macs(skb) ? -1 : 0;
 }
 
 /*
@@ -173,7 +176,7 @@ static __noinline long make_unreachable(struct __sk_buff *skb, const struct pack
 INLINE int refuse(struct __sk_buff *skb, const struct lb_node *node, const struct packet *packet, __u32 verdict)
 {
 	bool tcp = packet->protocol == IPPROTO_TCP;
-	long error;
+	int error;
 
 	if (packet->fragment == LATER_FRAGMENT || (tcp && (packet->tcp_flags & TCP_RST))) {
 		conclude(XLB_PROGRAM_LAN_TC, node, packet, NULL, verdict);
@@ -183,7 +186,7 @@ INLINE int refuse(struct __sk_buff *skb, const struct lb_node *node, const struc
 		conclude(XLB_PROGRAM_LAN_TC, node, packet, NULL, XLB_VERDICT_REJECT_LIMITED);
 		return TC_ACT_SHOT;
 	}
-	error = tcp ? make_reset(skb, packet) : make_unreachable(skb, packet);
+	error = tcp ? xlb_make_reset(skb, packet) : xlb_make_unreachable(skb, packet);
 	conclude(XLB_PROGRAM_LAN_TC, node, packet, NULL, error ? XLB_VERDICT_ERROR : verdict);
 	if (error)
 		return TC_ACT_SHOT;

@@ -317,15 +317,15 @@ static __noinline int steer_flow(struct __sk_buff *skb, const struct lan *lan, c
 		result = begin_flow(lan, packet, service, &begun, &keys);
 		if (result == BEGIN_DENIED) {
 			conclude(program, lan->node, packet, NULL, XLB_VERDICT_DENIED);
-			report(program, packet, XLB_VERDICT_DENIED, XLB_EVENT_REFUSED, NULL);
+			report(program, packet, XLB_VERDICT_DENIED, XLB_EVENT_REFUSED);
 			return TC_ACT_SHOT;
 		}
 		if (result == BEGIN_CLASH) {
-			report(program, packet, XLB_VERDICT_FLOW_CLASH, XLB_EVENT_REFUSED, NULL);
+			report(program, packet, XLB_VERDICT_FLOW_CLASH, XLB_EVENT_REFUSED);
 			return ASK_REFUSE | XLB_VERDICT_FLOW_CLASH;
 		}
 		if (result == BEGIN_NO_BACKEND) {
-			report(program, packet, XLB_VERDICT_NO_BACKEND, XLB_EVENT_REFUSED, NULL);
+			report(program, packet, XLB_VERDICT_NO_BACKEND, XLB_EVENT_REFUSED);
 			return ASK_UNHANDLED | XLB_VERDICT_NO_BACKEND;
 		}
 		flow = &begun;

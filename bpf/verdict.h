@@ -52,21 +52,28 @@ INLINE void count(__u32 verdict, __u32 bytes)
 	}
 }
 
-/* A BPF function takes five arguments at most: `what` packs kind, program and verdict, 8 bits each from the low end. */
-static __noinline void emit(const struct packet *packet, const struct lb_backend *backend, const __u8 *mac,
-			    __u32 what, __u32 ifindex)
-{
-	struct lb_event *event = bpf_ringbuf_reserve(&xlb_events, sizeof(*event), 0);
+/*
+ * The functions below are global (not static): the verifier looks at each once instead of at every call. Its price: pointer
+ * arguments may be NULL, as far as it knows, and there are five arguments at most.
+ */
 
+/* `what` packs kind, program and verdict: 8, 8 and 16 bits from the low end. */
+__noinline int xlb_emit(const struct packet *packet, const struct lb_addr *backend, __u32 backend_port, __u32 what)
+{
+	struct lb_event *event;
+
+	if (!packet)
+		return 0;
+	event = bpf_ringbuf_reserve(&xlb_events, sizeof(*event), 0);
 	if (!event)
-		return;
+		return 0;
 	__builtin_memset(event, 0, sizeof(*event));
 	event->mono_ns = bpf_ktime_get_ns();
 	event->source = packet->source;
 	event->destination = packet->destination;
 	event->kind = what & 0xff;
 	event->verdict = what >> 16;
-	event->ifindex = ifindex;
+	event->ifindex = packet->ifindex;
 	event->length = packet->length;
 	event->source_port = packet->source_port;
 	event->destination_port = packet->destination_port;
@@ -74,31 +81,49 @@ static __noinline void emit(const struct packet *packet, const struct lb_backend
 	event->protocol = packet->protocol;
 	event->program = (__u8)(what >> 8);
 	if (backend) {
-		event->backend = backend->address;
-		event->backend_port = backend->port;
+		event->backend = *backend;
+		event->backend_port = (__be16)backend_port;
 	}
-	if (mac)
-		__builtin_memcpy(event->mac, mac, 6);
+	__builtin_memcpy(event->mac, packet->claimant, 6);
 	bpf_ringbuf_submit(event, 0);
+	return 0;
 }
 
 /* Counts the verdict, and samples it while `xdp-lb trace` listens. */
+__noinline int xlb_conclude(const struct packet *packet, const struct lb_node *node, const struct lb_backend *backend,
+			    __u32 program, __u32 verdict)
+{
+	if (!packet || !node)
+		return 0;
+	count(verdict, packet->length);
+	if (node->trace_until_mono_ns == 0 || !within(now_ns(), node->trace_until_mono_ns, 0))
+		return 0;
+	if (node->trace_every > 1 && bpf_get_prandom_u32() % node->trace_every != 0)
+		return 0;
+	if (backend)
+		xlb_emit(packet, &backend->address, backend->port, XLB_EVENT_TRACE | program << 8 | verdict << 16);
+	else
+		xlb_emit(packet, NULL, 0, XLB_EVENT_TRACE | program << 8 | verdict << 16);
+	return 0;
+}
+
+/* A first packet that was refused or denied, or a conflict, is worth a line in the daemon's log, within reason. */
+__noinline int xlb_report(const struct packet *packet, __u32 program, __u32 verdict, __u32 kind)
+{
+	if (packet && afford(XLB_BUDGET_EVENT, XLB_EVENTS_PER_SECOND))
+		xlb_emit(packet, NULL, 0, kind | program << 8 | verdict << 16);
+	return 0;
+}
+
 INLINE void conclude(int program, const struct lb_node *node, const struct packet *packet,
 		     const struct lb_backend *backend, __u32 verdict)
 {
-	count(verdict, packet->length);
-	if (node->trace_until_mono_ns == 0 || !within(now_ns(), node->trace_until_mono_ns, 0))
-		return;
-	if (node->trace_every > 1 && bpf_get_prandom_u32() % node->trace_every != 0)
-		return;
-	emit(packet, backend, NULL, XLB_EVENT_TRACE | (__u32)program << 8 | verdict << 16, packet->ifindex);
+	xlb_conclude(packet, node, backend, (__u32)program, verdict);
 }
 
-/* A first packet that was refused or denied is worth a line in the daemon's log, within reason. */
-INLINE void report(int program, const struct packet *packet, __u32 verdict, __u32 kind, const __u8 *mac)
+INLINE void report(int program, const struct packet *packet, __u32 verdict, __u32 kind)
 {
-	if (afford(XLB_BUDGET_EVENT, XLB_EVENTS_PER_SECOND))
-		emit(packet, NULL, mac, kind | (__u32)program << 8 | verdict << 16, packet->ifindex);
+	xlb_report(packet, (__u32)program, verdict, kind);
 }
 
 INLINE struct lb_svc_stats *service_stats(__u32 service_id)
