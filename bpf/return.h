@@ -164,7 +164,7 @@ INLINE int give_back(struct __sk_buff *skb, int program)
 		return TC_ACT_UNSPEC;
 	pull_headers(skb);
 	if (!read_ethernet(skb, program, &packet) || !read_addresses(skb, program, &packet) ||
-	    !read_transport(skb, program, &packet))
+	    !read_rest(skb, program, &packet))
 		return TC_ACT_UNSPEC;
 	if (packet.protocol == IPPROTO_TCP || packet.protocol == IPPROTO_UDP) {
 		if (packet.fragment == LATER_FRAGMENT)

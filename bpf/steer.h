@@ -381,7 +381,7 @@ INLINE int steer(void *ctx, int program, const struct lan *lan, struct packet *p
 	__u32 refusal;
 	int result;
 
-	if (!read_transport(ctx, program, packet) || impossible_source(packet) ||
+	if (!read_rest(ctx, program, packet) || impossible_source(packet) ||
 	    same_address(&packet->source, &packet->destination))
 		return dropped(ctx, program, lan, packet, XLB_VERDICT_MALFORMED);
 	if (is_icmp(packet))

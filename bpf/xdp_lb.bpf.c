@@ -57,7 +57,7 @@ INLINE int enter_lan(void *ctx, int program)
 		return pass_on(program);
 
 	/* ICMPv6: neighbour discovery, unicast or to a group, comes before the VIP's own business. */
-	if (read_transport(ctx, program, &packet) && packet.fragment == WHOLE &&
+	if (read_rest(ctx, program, &packet) && packet.fragment == WHOLE &&
 	    (packet.icmp_type == ND_SOLICITATION || packet.icmp_type == ND_ADVERTISEMENT))
 		return neighbor_outcome(ctx, program, lan.node, &packet,
 					(__u32)(is_xdp(program)
