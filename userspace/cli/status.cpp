@@ -1,0 +1,78 @@
+// SPDX-License-Identifier: Apache-2.0
+#include <iostream>
+
+#include "userspace/cli/command.hpp"
+#include "userspace/cli/service_table.hpp"
+#include "userspace/cli/view.hpp"
+#include "userspace/daemon/clock.hpp"
+
+namespace xlb {
+
+namespace {
+
+void print_status(const Json& status, bool wide) {
+  const bool colour = colour_wanted();
+  std::cout << "Node " << status.at("node").get<std::string>() << "\n\n";
+
+  Table links({{"LINK"}, {"MODE"}, {"PROGRAMS"}, {"REASON", true}});
+  for (const Json& link : status.at("links"))
+    links.row({link.at("name").get<std::string>(), link.at("mode").get<std::string>(), joined(link.at("programs"), ","),
+               link.at("reason").get<std::string>()});
+  if (links.empty())
+    std::cout << "Nothing is attached: xdp-lb attach IFACE\n";
+  else
+    links.print(std::cout, wide, colour);
+  if (const Json& attempt = status.at("try"); !attempt.is_null()) {
+    if (attempt.at("over").get<bool>())
+      std::cout << "The trial is over: everything passes untouched. To use it: xdp-lb attach IFACE; to remove it: xdp-lb detach IFACE\n";
+    else
+      std::cout << "On trial for " << attempt.at("seconds_left").dump() << " s more. To keep it: xdp-lb attach IFACE\n";
+  }
+
+  Table vips({{"VIP"}, {"POOL"}, {"OWNER"}, {"SERVICES"}, {"REASON", true}});
+  for (const Json& vip : status.at("vips"))
+    vips.row({vip.at("address").get<std::string>(), vip.at("pool").get<std::string>(),
+              Cell(vip.at("owner").get<std::string>(), vip.at("owned").get<bool>() ? Tone::good : Tone::bad),
+              joined(vip.at("services"), ","), vip.at("reason").get<std::string>()});
+  if (!vips.empty()) {
+    std::cout << "\n";
+    vips.print(std::cout, wide, colour);
+  }
+
+  if (!status.at("services").empty()) {
+    std::cout << "\n";
+    print_services(std::cout, status.at("services"), wide);
+    std::cout << "\n";
+    print_backends(std::cout, status.at("services"), wide);
+  }
+  for (const Json& conflict : status.at("conflicts"))
+    warn(conflict.at("reason").get<std::string>() + ": not given to any service");
+  if (const auto pending = status.at("pending_edits").get<std::size_t>(); pending != 0)
+    warn("the tables are " + std::to_string(pending) + " edits behind what is declared: `xdp-lb run`, or any command that changes something, catches up");
+  for (const Json& warning : status.at("warnings")) warn(warning.get<std::string>());
+}
+
+int status(const Context& context) {
+  auto node = open_node(context, "status");
+  if (!node) return fail(node.error());
+  auto seen = (*node)->look();
+  if (!seen) return fail(seen.error().in("status"));
+  auto judged = (*node)->judge(*seen);
+  if (!judged) return fail(judged.error().in("status"));
+  const Json json = status_json(*seen, *judged, monotonic_ns());
+  if (context.document())
+    print_document(std::cout, json, context.output);
+  else
+    print_status(json, context.wide());
+  return kDone;
+}
+
+}  // namespace
+
+void add_status(CLI::App& app, Context& context) {
+  auto* command = app.add_subcommand("status", "Links and modes, VIPs and owners, services and backends on one screen");
+  add_output(*command, context);
+  command->callback([&context] { context.action = [&context] { return status(context); }; });
+}
+
+}  // namespace xlb

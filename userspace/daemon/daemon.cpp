@@ -1,0 +1,335 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "userspace/daemon/daemon.hpp"
+
+#include <sys/epoll.h>
+#include <sys/inotify.h>
+#include <sys/signalfd.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <array>
+#include <cerrno>
+#include <csignal>
+#include <cstring>
+
+#include "userspace/daemon/clock.hpp"
+#include "userspace/daemon/notify.hpp"
+
+namespace xlb {
+
+namespace {
+
+using namespace std::chrono_literals;
+
+constexpr auto kSettle = 50ms;          // changes come in bursts: a new pod is a dozen netlink messages
+constexpr auto kMend = 60s;             // the tables are compared with what they should hold, whoever else touched them
+constexpr auto kRetry = 2s;             // after a pass that failed
+constexpr auto kPlaceWaitMost = 60s;
+constexpr auto kConflictSaid = 60s;     // one line a minute for each address and MAC
+constexpr auto kDefend = 10s;           // RFC 5227, 2.4: at most once in DEFEND_INTERVAL
+constexpr auto kTraceRenewal = 1s;
+constexpr auto kTraceLease = 3s;        // a tracer that dies leaves the programs sampling for so long
+constexpr std::size_t kConflictsKept = 1024;
+
+PassOptions pass_options(std::chrono::milliseconds lock_patience) {
+  return {.lock_patience = lock_patience, .place_patience = 0ms, .retry_conflicts = false, .announcements = 1};
+}
+
+std::string joined(const std::vector<std::string>& words) {
+  std::string text;
+  for (const std::string& word : words) text += (text.empty() ? "" : ",") + word;
+  return text;
+}
+
+}  // namespace
+
+Daemon::Daemon(const Settings& settings, Edges edges, const Log& log, Lock lock, Lock events_lock, Loop loop)
+    : log_(log),
+      lock_(std::move(lock)),
+      events_lock_(std::move(events_lock)),
+      loop_(std::move(loop)),
+      reconciler_(settings, std::move(edges)) {}
+
+Daemon::~Daemon() {
+  for (const int fd : {signals_, manifests_})
+    if (fd >= 0) close(fd);
+}
+
+Result<std::unique_ptr<Daemon>> Daemon::start(const Settings& settings, Edges edges, const Log& log) {
+  auto lock = Lock::take(settings.daemon_lock_file(), 0ms, "a daemon runs already");
+  if (!lock) return lock.error();
+  auto events_lock = Lock::take(settings.events_lock_file(), 0ms, "`xdp-lb trace` is reading the events");
+  if (!events_lock) return events_lock.error();
+  auto loop = Loop::open();
+  if (!loop) return loop.error();
+  std::unique_ptr<Daemon> daemon(
+      new Daemon(settings, std::move(edges), log, std::move(*lock), std::move(*events_lock), std::move(*loop)));
+  if (auto watched = daemon->watch_everything(); !watched) return watched.error();
+  return daemon;
+}
+
+Result<void> Daemon::watch_everything() {
+  sigset_t set;
+  sigemptyset(&set);
+  for (const int signal : {SIGTERM, SIGINT, SIGHUP}) sigaddset(&set, signal);
+  signals_ = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
+  if (signals_ < 0) return Error{std::string("signalfd: ") + std::strerror(errno)};
+  if (auto watched = loop_.watch(signals_, EPOLLIN, [this](std::uint32_t) { on_signal(); }); !watched) return watched;
+
+  Netlink& netlink = *reconciler_.edges().netlink;
+  auto watched = loop_.watch(netlink.change_fd(), EPOLLIN, [this, &netlink](std::uint32_t) {
+    if (netlink.drain_changes()) wish_pass(kSettle);
+  });
+  if (!watched) return watched;
+
+  const auto folder = reconciler_.settings().manifests();
+  if (auto made = make_folder(folder); !made) return made;
+  manifests_ = inotify_init1(IN_CLOEXEC | IN_NONBLOCK);
+  if (manifests_ < 0) return Error{std::string("inotify: ") + std::strerror(errno)};
+  watch_manifests();
+  watched = loop_.watch(manifests_, EPOLLIN, [this](std::uint32_t) { on_manifest_change(); });
+  if (!watched) return watched;
+
+  auto control = ControlServer::open(
+      loop_, reconciler_.settings().control_socket(),
+      {[this](ControlServer::Connection connection, const std::string& line) { on_request(connection, line); },
+       [this](ControlServer::Connection connection) { stop_trace(connection); }});
+  if (!control) return control.error();
+  control_ = std::move(*control);
+  return {};
+}
+
+void Daemon::watch_manifests() {
+  const auto folder = reconciler_.settings().manifests();
+  const std::uint32_t events = IN_CLOSE_WRITE | IN_MOVED_TO | IN_MOVED_FROM | IN_DELETE | IN_DELETE_SELF | IN_MOVE_SELF;
+  // Gone: the next pass comes with kMend at the latest, and tries again.
+  if (inotify_add_watch(manifests_, folder.c_str(), events) < 0 && errno != ENOENT)
+    log_.say(Severity::warning, "manifests not watched", {{"folder", folder.string()}, {"reason", std::strerror(errno)}});
+}
+
+void Daemon::on_manifest_change() {
+  alignas(inotify_event) std::array<char, 16384> buffer;
+  while (read(manifests_, buffer.data(), buffer.size()) > 0) {
+  }
+  wish_pass(kSettle);
+}
+
+void Daemon::on_signal() {
+  signalfd_siginfo info{};
+  while (read(signals_, &info, sizeof(info)) == static_cast<ssize_t>(sizeof(info))) {
+    if (info.ssi_signo == SIGHUP)
+      wish_pass(0ms);
+    else
+      loop_.stop();
+  }
+}
+
+Result<void> Daemon::run() {
+  log_.say(Severity::info, "started", {{"node", reconciler_.settings().node}, {"pid", std::to_string(getpid())}});
+  pass();
+  if (auto told = notify_manager("READY=1"); !told)
+    log_.say(Severity::warning, "service manager not told", {{"reason", told.error().text}});
+  auto result = loop_.run();
+  if (auto told = notify_manager("STOPPING=1"); !told)
+    log_.say(Severity::warning, "service manager not told", {{"reason", told.error().text}});
+  if (!tracers_.empty()) {
+    tracers_.clear();
+    if (auto cleared = renew_trace(); !cleared)
+      log_.say(Severity::warning, "trace not ended", {{"reason", cleared.error().text}});
+  }
+  if (result) log_.say(Severity::info, "stopped", {{"data_plane", "left as it is"}});
+  return result;
+}
+
+void Daemon::wish_pass(std::chrono::milliseconds in) {
+  const auto when = Clock::now() + in;
+  if (pass_at_ && *pass_at_ <= when) return;
+  loop_.cancel(pass_timer_);
+  pass_at_ = when;
+  pass_timer_ = loop_.at(when, [this] { pass(); });
+}
+
+void Daemon::pass() {
+  pass_at_.reset();
+  watch_manifests();
+  auto outcome = reconciler_.reconcile(pass_options(1s));
+  if (outcome) {
+    if (!failure_.empty()) log_.say(Severity::info, "reconciled again");
+    failure_.clear();
+    took_in(*outcome, false);
+    return;
+  }
+  // What the kernel holds stays in force; said once, not at every try.
+  if (failure_ != outcome.error().text)
+    log_.say(Severity::error, "not reconciled", {{"reason", outcome.error().text}, {"in_force", "the last good state"}});
+  failure_ = outcome.error().text;
+  wish_pass(kRetry);
+}
+
+void Daemon::took_in(const Outcome& outcome, bool asked) {
+  for (const ServiceOutcome& service : outcome.services) {
+    std::string addresses;
+    for (const Address& address : service.addresses) addresses += (addresses.empty() ? "" : ",") + address.text();
+    if (!service.addresses.empty())
+      log_.say(Severity::info, "service assigned",
+               {{"service", service.name.text()}, {"vip", addresses}, {"pool", service.pool}});
+    else if (service.refusal.empty())
+      log_.say(Severity::info, "service released", {{"service", service.name.text()}});
+  }
+  for (const auto& [name, refusal] : outcome.refusals) {
+    const auto before = refusals_.find(name);
+    if (before == refusals_.end() || before->second != refusal)
+      log_.say(Severity::warning, "service refused", {{"service", name.text()}, {"reason", refusal}});
+  }
+  refusals_ = outcome.refusals;
+  for (const VipOutcome& vip : outcome.taken)
+    log_.say(Severity::info, "vip taken", {{"vip", vip.address.text()}, {"links", joined(vip.links)}});
+  for (const Address& vip : outcome.dropped) log_.say(Severity::info, "vip dropped", {{"vip", vip.text()}});
+  if (!outcome.edits.empty())
+    log_.say(Severity::info, "tables edited",
+             {{"edits", std::to_string(outcome.edits.size())}, {"cause", asked ? "command" : "change"}});
+  for (const std::string& edit : outcome.edits) log_.say(Severity::debug, "table edited", {{"edit", edit}});
+  say_new_warnings(outcome);
+
+  owned_ = outcome.owned;
+  schedule_.set(owned_, Clock::now());
+  arm_announcements();
+  follow_events(!outcome.attached.empty());
+
+  auto next = std::chrono::milliseconds(kMend);
+  if (outcome.places_missing) {
+    place_wait_ = std::min(place_wait_ == 0ms ? 250ms : place_wait_ * 2, std::chrono::milliseconds(kPlaceWaitMost));
+    next = place_wait_;
+  } else {
+    place_wait_ = 0ms;
+  }
+  wish_pass(next);
+}
+
+void Daemon::say_new_warnings(const Outcome& outcome) {
+  std::set<std::string> now(outcome.warnings.begin(), outcome.warnings.end());
+  for (const std::string& warning : now)
+    if (!warnings_.contains(warning)) log_.say(Severity::warning, "warned", {{"about", warning}});
+  warnings_ = std::move(now);
+}
+
+void Daemon::arm_announcements() {
+  loop_.cancel(announce_timer_);
+  const auto next = schedule_.next();
+  if (!next) return;
+  announce_timer_ = loop_.at(*next, [this] {
+    for (const LinkVips& entry : schedule_.due(Clock::now()))
+      if (auto sent = reconciler_.edges().announce(entry.link, entry.vips); !sent)
+        log_.say(Severity::warning, "vips not announced", {{"link", entry.link.name}, {"reason", sent.error().text}});
+    arm_announcements();
+  });
+}
+
+// The ring is a pinned map: it comes with the first link and goes with the last.
+void Daemon::follow_events(bool attached) {
+  if (attached == static_cast<bool>(events_)) return;
+  if (!attached) {
+    loop_.forget(events_->fd());
+    events_.reset();
+    return;
+  }
+  auto ring = EventRing::open(reconciler_.settings().pin_dir);
+  if (!ring) {
+    log_.say(Severity::error, "events not followed", {{"reason", ring.error().text}});
+    return;
+  }
+  events_ = std::move(*ring);
+  auto watched = loop_.watch(events_->fd(), EPOLLIN, [this](std::uint32_t) {
+    if (auto read = events_->read([this](const lb_event& event) { on_event(event); }); !read)
+      log_.say(Severity::error, "events not read", {{"reason", read.error().text}});
+  });
+  if (!watched) log_.say(Severity::error, "events not followed", {{"reason", watched.error().text}});
+}
+
+void Daemon::on_event(const lb_event& event) {
+  if (event.kind == XLB_EVENT_CONFLICT) on_conflict(event);
+  if (tracers_.empty()) return;
+  const std::string line = encode(event);
+  std::vector<ControlServer::Connection> listeners;  // sending may drop one
+  for (const auto& [connection, every] : tracers_) listeners.push_back(connection);
+  for (const auto connection : listeners) control_->send(connection, line);
+}
+
+// Somebody's frame claims a VIP of ours. It is told and defended, never yielded: who has the key speaks otherwise.
+void Daemon::on_conflict(const lb_event& event) {
+  const Address vip = Address::from_abi(event.source);
+  Mac mac;
+  std::copy(std::begin(event.mac), std::end(event.mac), mac.bytes.begin());
+  const auto now = Clock::now();
+  if (conflicts_.size() > kConflictsKept) conflicts_.clear();  // forged senders must not eat memory
+  auto [entry, fresh] = conflicts_.try_emplace({vip, mac}, Conflict{now, 0});
+  if (fresh || now - entry->second.said >= kConflictSaid) {
+    log_.say(Severity::warning, "vip claimed by a stranger",
+             {{"vip", vip.text()}, {"mac", mac.text()}, {"unsaid", std::to_string(entry->second.unsaid)}});
+    entry->second = {now, 0};
+  } else {
+    ++entry->second.unsaid;
+  }
+  const auto defended = defended_.find(vip);
+  if (defended != defended_.end() && now - defended->second < kDefend) return;
+  for (const LinkVips& owned : owned_) {
+    if (!std::binary_search(owned.vips.begin(), owned.vips.end(), vip)) continue;
+    defended_[vip] = now;
+    if (auto sent = reconciler_.edges().announce(owned.link, {vip}); !sent)
+      log_.say(Severity::warning, "vip not defended", {{"vip", vip.text()}, {"reason", sent.error().text}});
+  }
+}
+
+void Daemon::on_request(ControlServer::Connection connection, const std::string& line) {
+  const auto refuse = [&](const Error& error) {
+    control_->send(connection, encode(error));
+    control_->finish(connection);
+  };
+  auto request = decode_request(line);
+  if (!request) return refuse(request.error());
+  if (auto same = same_node(*request, reconciler_.settings()); !same) return refuse(same.error());
+  if (const auto* trace = std::get_if<TraceRequest>(&request->demand)) return start_trace(connection, trace->every);
+  // The user waits: neighbours get the time that a command gives them, and conflicts are asked for again.
+  PassOptions options;
+  options.announcements = 1;
+  auto outcome = execute(*request, reconciler_, options);
+  if (!outcome) return refuse(outcome.error());
+  took_in(*outcome, true);
+  control_->send(connection, encode(*outcome));
+  control_->finish(connection);
+}
+
+void Daemon::start_trace(ControlServer::Connection connection, std::uint32_t every) {
+  const auto refuse = [&](const std::string& text) {
+    tracers_.erase(connection);
+    control_->send(connection, encode(Error{text}));
+    control_->finish(connection);
+  };
+  if (!events_) return refuse("trace: nothing is attached: attach first, for example: xdp-lb attach eth0");
+  tracers_[connection] = std::max(every, 1u);
+  if (auto renewed = renew_trace(); !renewed) return refuse(renewed.error().text);
+}
+
+void Daemon::stop_trace(ControlServer::Connection connection) {
+  if (tracers_.erase(connection) == 0) return;
+  if (auto renewed = renew_trace(); !renewed)
+    log_.say(Severity::warning, "trace not changed", {{"reason", renewed.error().text}});
+}
+
+// The finest of the samplings asked for, for a short while; nobody asks: off.
+Result<void> Daemon::renew_trace() {
+  loop_.cancel(trace_timer_);
+  std::uint32_t every = 0;
+  for (const auto& [connection, wished] : tracers_) every = every == 0 ? wished : std::min(every, wished);
+  const std::uint64_t lease =
+      static_cast<std::uint64_t>(std::chrono::duration_cast<std::chrono::nanoseconds>(kTraceLease).count());
+  auto set = reconciler_.set_trace(every == 0 ? 0 : monotonic_ns() + lease, every, pass_options(1s));
+  if (every != 0)
+    trace_timer_ = loop_.at(Clock::now() + kTraceRenewal, [this] {
+      if (auto renewed = renew_trace(); !renewed)
+        log_.say(Severity::warning, "trace not renewed", {{"reason", renewed.error().text}});
+    });
+  return set;
+}
+
+}  // namespace xlb

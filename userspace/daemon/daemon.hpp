@@ -1,0 +1,80 @@
+// SPDX-License-Identifier: Apache-2.0
+// `xdp-lb run`: one thread that follows manifests and the machine, announces, hears events of the programs and serves the
+// control socket. What is set up keeps serving without it: it may be killed, stopped and replaced at any time.
+#pragma once
+
+#include <memory>
+#include <set>
+
+#include "loader/event_ring.hpp"
+#include "userspace/daemon/control.hpp"
+#include "userspace/daemon/lock.hpp"
+#include "userspace/daemon/log.hpp"
+#include "userspace/daemon/loop.hpp"
+#include "userspace/daemon/reconciler.hpp"
+#include "userspace/daemon/request.hpp"
+#include "userspace/daemon/schedule.hpp"
+
+namespace xlb {
+
+class Daemon {
+ public:
+  // Signals SIGTERM, SIGINT and SIGHUP must be blocked already: they are read from a descriptor.
+  static Result<std::unique_ptr<Daemon>> start(const Settings& settings, Edges edges, const Log& log);
+  Daemon(const Daemon&) = delete;
+  Daemon& operator=(const Daemon&) = delete;
+  ~Daemon();
+
+  // Until SIGTERM or SIGINT. Leaves the data plane as it is.
+  Result<void> run();
+
+ private:
+  using Clock = Loop::Clock;
+  Daemon(const Settings& settings, Edges edges, const Log& log, Lock lock, Lock events_lock, Loop loop);
+
+  Result<void> watch_everything();
+  void watch_manifests();
+  void on_signal();
+  void on_manifest_change();
+
+  void wish_pass(std::chrono::milliseconds in);
+  void pass();
+  void took_in(const Outcome& outcome, bool asked);  // `asked`: by a command, which has told its user already
+  void say_new_warnings(const Outcome& outcome);
+  void follow_events(bool attached);
+  void arm_announcements();
+
+  void on_request(ControlServer::Connection connection, const std::string& line);
+  void on_event(const lb_event& event);
+  void on_conflict(const lb_event& event);
+  void start_trace(ControlServer::Connection connection, std::uint32_t every);
+  void stop_trace(ControlServer::Connection connection);
+  Result<void> renew_trace();
+
+  const Log& log_;
+  Lock lock_;         // nobody else runs
+  Lock events_lock_;  // nobody else reads the ring of events: it has room for one reader
+  Loop loop_;
+  Reconciler reconciler_;
+  std::unique_ptr<ControlServer> control_;
+  std::unique_ptr<EventRing> events_;
+  AnnouncementSchedule schedule_;
+  int signals_ = -1;
+  int manifests_ = -1;
+  std::optional<Clock::time_point> pass_at_;
+  Loop::Timer pass_timer_ = 0, announce_timer_ = 0, trace_timer_ = 0;
+  std::chrono::milliseconds place_wait_{0};  // until missing veths are looked for again; doubles
+  std::vector<LinkVips> owned_;
+  std::map<ControlServer::Connection, std::uint32_t> tracers_;  // -> one packet of so many
+  struct Conflict {
+    Clock::time_point said;
+    std::uint64_t unsaid = 0;
+  };
+  std::map<std::pair<Address, Mac>, Conflict> conflicts_;
+  std::map<Address, Clock::time_point> defended_;
+  std::set<std::string> warnings_;
+  std::map<ObjectName, std::string> refusals_;
+  std::string failure_;  // of the last pass
+};
+
+}  // namespace xlb

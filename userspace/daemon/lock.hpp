@@ -1,0 +1,30 @@
+// SPDX-License-Identifier: Apache-2.0
+// One process at a time: flock on a file that also says who holds it. The kernel drops it when the holder dies.
+#pragma once
+
+#include <chrono>
+#include <filesystem>
+#include <string>
+
+#include "userspace/core/result.hpp"
+
+namespace xlb {
+
+class Lock {
+ public:
+  // Waits up to `patience`. `busy` is the start of the sentence when somebody else keeps it: "another xdp-lb is changing
+  // this node".
+  static Result<Lock> take(const std::filesystem::path& file, std::chrono::milliseconds patience, const std::string& busy);
+
+  Lock(Lock&& other) noexcept;
+  Lock& operator=(Lock&& other) noexcept;
+  Lock(const Lock&) = delete;
+  Lock& operator=(const Lock&) = delete;
+  ~Lock();
+
+ private:
+  explicit Lock(int fd) : fd_(fd) {}
+  int fd_;
+};
+
+}  // namespace xlb

@@ -1,0 +1,390 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "userspace/daemon/reconciler.hpp"
+
+#include <algorithm>
+#include <thread>
+
+#include "userspace/core/allocator.hpp"
+#include "userspace/core/decide.hpp"
+#include "userspace/core/plan.hpp"
+#include "userspace/daemon/probe.hpp"
+
+namespace xlb {
+
+namespace {
+
+constexpr const char* kBusy = "another xdp-lb is changing this node";
+
+// A service that this very change declares has to get its address, or the change is refused. One that stood before and
+// loses it (its pool went away) is told in a warning: the pool's owner decides.
+Result<void> refuse_unserved(const PreparedChange& change, const Judgement& judged) {
+  for (const ChangeReport& report : change.report) {
+    if (report.object.kind != "Service" || report.change == Change::deleted) continue;
+    const auto refusal = judged.desired.refusals.find(report.object.name);
+    if (refusal == judged.desired.refusals.end() || report.change == Change::unchanged) continue;
+    return Error{report.object.text() + ": " + refusal->second + ": nothing was changed"};
+  }
+  return {};
+}
+
+std::vector<ServiceOutcome> service_outcomes(const Assignments& before, const Judgement& judged,
+                                             const PreparedChange* change) {
+  std::set<ObjectName> named;
+  if (change)
+    for (const ChangeReport& report : change->report)
+      if (report.object.kind == "Service" && report.change != Change::deleted) named.insert(report.object.name);
+  std::set<ObjectName> all;
+  for (const auto& [name, assignment] : judged.state.held) all.insert(name);
+  for (const auto& [name, refusal] : judged.desired.refusals) all.insert(name);
+  std::vector<ServiceOutcome> outcomes;
+  for (const ObjectName& name : all) {
+    const auto old = before.find(name);
+    const auto now = judged.state.held.find(name);
+    const bool had = old != before.end(), has = now != judged.state.held.end();
+    if (!named.contains(name) && had == has && (!has || old->second == now->second)) continue;
+    ServiceOutcome outcome{name, {}, {}, {}};
+    if (has) {
+      outcome.addresses = now->second.addresses;
+      outcome.pool = now->second.pool;
+    } else if (const auto refusal = judged.desired.refusals.find(name); refusal != judged.desired.refusals.end()) {
+      outcome.refusal = refusal->second;
+    }
+    outcomes.push_back(std::move(outcome));
+  }
+  return outcomes;
+}
+
+bool same(const State& left, const State& right) {
+  return left.held == right.held && left.conflicts == right.conflicts && left.probed == right.probed;
+}
+
+}  // namespace
+
+Result<Lock> Reconciler::lock(const PassOptions& options) const {
+  return Lock::take(settings_.lock_file(), options.lock_patience, kBusy);
+}
+
+Result<void> Reconciler::find_places(Observation& seen, std::chrono::milliseconds patience) {
+  const std::vector<Address> addresses = backend_addresses(seen.objects);
+  std::map<Address, Place> previous = places_;
+  for (const auto& [id, backend] : seen.installed.backends) {
+    if (backend.veth_ifindex == 0 || !(backend.flags & XLB_BACKEND_LIVE)) continue;
+    previous.try_emplace(Address::from_abi(backend.address),
+                         Place{Place::Kind::pod, backend.veth_ifindex, {}, "as the tables had it"});
+  }
+  const auto deadline = std::chrono::steady_clock::now() + patience;
+  bool asked = false;
+  for (;;) {
+    auto places = edges_.netlink->find_places(addresses, previous);
+    if (!places) return places.error().in("finding backends");
+    bool waiting = false;
+    for (const auto& [address, place] : *places) {
+      if (place.kind != Place::Kind::routed) continue;
+      waiting = true;
+      // Nobody may have talked to it yet. That the kernel cannot be made to ask is no reason to stop: the kernel path serves.
+      if (!asked) (void)edges_.netlink->probe_neighbour(address);
+    }
+    asked = true;
+    seen.machine.places = std::move(*places);
+    if (!waiting || std::chrono::steady_clock::now() >= deadline) break;
+    std::this_thread::sleep_for(std::chrono::milliseconds(25));
+  }
+  places_ = seen.machine.places;
+  return {};
+}
+
+Result<Observation> Reconciler::observe(Objects objects, std::vector<std::string> warnings,
+                                        std::chrono::milliseconds place_patience) {
+  Observation seen;
+  seen.objects = std::move(objects);
+  seen.warnings = std::move(warnings);
+  seen.machine.node_name = settings_.node;
+
+  auto attached = edges_.data_plane->attached();
+  if (!attached) return attached.error();
+  seen.attached = std::move(*attached);
+  if (!seen.attached.empty()) {
+    auto installed = edges_.data_plane->installed();
+    if (!installed) return installed.error();
+    seen.installed = std::move(*installed);
+    auto node = edges_.data_plane->node();
+    if (!node) return node.error();
+    seen.node = *node;
+    auto capacity = edges_.data_plane->capacity();
+    if (!capacity) return capacity.error();
+    seen.capacity = *capacity;
+  }
+
+  auto state = read_state(settings_.state_file());
+  if (state) {
+    seen.state = std::move(*state);
+  } else {
+    seen.state_damage = state.error().text;
+    seen.state.held = recover_held(seen.objects, seen.installed);
+    for (const auto& [name, assignment] : seen.state.held)
+      seen.state.probed.insert(assignment.addresses.begin(), assignment.addresses.end());
+  }
+
+  std::vector<std::string> names;
+  for (const AttachedLink& link : seen.attached) names.push_back(link.interface);
+  if (!names.empty()) {
+    auto links = edges_.netlink->links(names);
+    if (!links) return links.error();
+    seen.machine.links = std::move(*links);
+  }
+  auto own = edges_.netlink->own_addresses();
+  if (!own) return own.error();
+  seen.machine.own_addresses = std::move(*own);
+  auto interfaces = edges_.netlink->interfaces();
+  if (!interfaces) return interfaces.error();
+  for (const InterfaceFacts& interface : *interfaces) seen.own_macs.insert(interface.mac);
+  if (auto found = find_places(seen, place_patience); !found) return found.error();
+  return seen;
+}
+
+Result<Observation> Reconciler::look() {
+  auto manifests = read_manifests(settings_.manifests());
+  if (!manifests)
+    return observe({}, {manifests.error().text + ": shown without the manifests"}, std::chrono::milliseconds(0));
+  return observe(std::move(manifests->objects), std::move(manifests->warnings), std::chrono::milliseconds(0));
+}
+
+Result<Judgement> Reconciler::judge(const Observation& observation) { return judge(observation, Wire::silent, false); }
+
+Result<Judgement> Reconciler::judge(const Observation& seen, Wire wire, bool retry_conflicts) {
+  Judgement judged;
+  judged.state = seen.state;
+  judged.warnings = seen.warnings;
+  AddressProbe probe(edges_, seen.own_macs);
+  if (wire == Wire::probe && retry_conflicts) {
+    if (auto asked = probe.forget_settled(seen.machine.links, judged.state); !asked) return asked.error();
+  }
+  for (;;) {
+    const Allocation allocation = allocate(seen.objects, judged.state.held, judged.state.conflicts);
+    judged.desired =
+        decide(seen.objects, allocation.held, seen.machine, allocation.refusals, judged.state.conflicts);
+    judged.state.held = allocation.held;
+    if (wire == Wire::silent) break;
+    auto found = probe.first_use(seen.machine.links, judged.desired, judged.state);
+    if (!found) return found.error();
+    if (!*found) break;
+  }
+  const auto& said = probe.said();
+  judged.warnings.insert(judged.warnings.end(), said.begin(), said.end());
+  judged.warnings.insert(judged.warnings.end(), judged.desired.warnings.begin(), judged.desired.warnings.end());
+  judged.wanted = seen.installed;
+  if (!seen.attached.empty()) {
+    auto wanted = compile(judged.desired, seen.installed, seen.capacity, seen.node.epoch);
+    if (!wanted) return wanted.error();
+    judged.wanted = std::move(*wanted);
+  }
+  return judged;
+}
+
+std::vector<LinkVips> owned_vips(const Tables& tables, const std::vector<Link>& links, std::uint64_t epoch) {
+  std::vector<LinkVips> result;
+  for (const Link& link : links) {
+    const auto row = tables.links.find(LinkKey{link.attach_ifindex, link.vlan});
+    if (row == tables.links.end()) continue;
+    LinkVips owned{link, {}};
+    for (const auto& [address, vip] : tables.vips)
+      if (vip.owned_epoch == epoch && epoch != 0 && (vip.link_mask & row->second.link_bit)) owned.vips.push_back(address);
+    result.push_back(std::move(owned));
+  }
+  return result;
+}
+
+Result<void> Reconciler::announce(const std::vector<LinkVips>& fresh, int rounds) {
+  std::chrono::milliseconds since{0};
+  for (int round = 0; round < rounds; ++round) {
+    for (const LinkVips& entry : fresh) {
+      if (entry.vips.empty()) continue;
+      if (auto sent = edges_.announce(entry.link, entry.vips); !sent) return sent.error().in("announcing");
+    }
+    if (round + 1 == rounds) break;
+    const auto next = next_announcement(since);
+    if (!next) break;
+    std::this_thread::sleep_for(*next - since);
+    since = *next;
+  }
+  return {};
+}
+
+Result<Outcome> Reconciler::carry_out(const Observation& seen, const Judgement& judged, const PreparedChange* change,
+                                      const PassOptions& options) {
+  Outcome outcome;
+  outcome.warnings = judged.warnings;
+  for (const AttachedLink& link : seen.attached) outcome.attached.push_back(link.interface);
+
+  if (change) {
+    if (auto written = commit(*change); !written) return written.error();
+    outcome.changes = change->report;
+    outcome.warnings.insert(outcome.warnings.begin(), change->warnings.begin(), change->warnings.end());
+  }
+  if (seen.state_damage) {
+    if (auto moved = set_aside(settings_.state_file()); !moved) return moved.error();
+    outcome.warnings.push_back(*seen.state_damage + ": set aside; assignments were taken from what the kernel holds");
+  }
+  if (seen.state_damage || !same(seen.state, judged.state)) {
+    if (auto made = make_folder(settings_.config_dir); !made) return made.error();
+    if (auto written = write_state(settings_.state_file(), judged.state); !written) return written.error();
+  }
+  outcome.services = service_outcomes(seen.state.held, judged, change);
+  outcome.refusals = judged.desired.refusals;
+  outcome.places_missing =
+      std::any_of(seen.machine.places.begin(), seen.machine.places.end(),
+                  [](const auto& entry) { return entry.second.kind == Place::Kind::routed; });
+  if (seen.attached.empty()) return outcome;
+
+  const Edits edits = plan(seen.installed, judged.wanted);
+  for (const Edit& edit : edits) outcome.edits.push_back(describe(edit));
+  if (!edits.empty()) {
+    if (auto applied = edges_.data_plane->apply(edits); !applied)
+      return applied.error().in("the declarations are written, the tables only in part (any next command finishes them)");
+  }
+
+  const auto before = owned_vips(seen.installed, seen.machine.links, seen.node.epoch);
+  outcome.owned = owned_vips(judged.wanted, seen.machine.links, seen.node.epoch);
+  auto fresh = outcome.owned;
+  std::map<Address, VipOutcome> taken;
+  for (LinkVips& entry : fresh) {
+    std::vector<Address> vips;
+    for (const Address& vip : entry.vips) {
+      const bool known = std::any_of(before.begin(), before.end(), [&](const LinkVips& old) {
+        return old.link.attach_ifindex == entry.link.attach_ifindex && old.link.vlan == entry.link.vlan &&
+               std::binary_search(old.vips.begin(), old.vips.end(), vip);
+      });
+      if (known) continue;
+      vips.push_back(vip);
+      VipOutcome& said = taken[vip];
+      said.address = vip;
+      said.links.push_back(entry.link.l3_name.empty() ? entry.link.name : entry.link.l3_name);
+    }
+    entry.vips = std::move(vips);
+  }
+  for (auto& [address, said] : taken) outcome.taken.push_back(std::move(said));
+  for (const auto& [address, vip] : seen.installed.vips) {
+    const auto now = judged.wanted.vips.find(address);
+    if (vip.owned_epoch == seen.node.epoch && (now == judged.wanted.vips.end() || now->second.owned_epoch != seen.node.epoch))
+      outcome.dropped.push_back(address);
+  }
+  // The VIP is answered for already; that the network was not told loudly is a warning.
+  if (auto announced = announce(fresh, outcome.taken.empty() ? 0 : options.announcements); !announced)
+    outcome.warnings.push_back(announced.error().text);
+  return outcome;
+}
+
+Result<Outcome> Reconciler::pass(const PassOptions& options) {
+  auto manifests = read_manifests(settings_.manifests());
+  if (!manifests) return manifests.error();
+  auto seen = observe(std::move(manifests->objects), std::move(manifests->warnings), options.place_patience);
+  if (!seen) return seen.error();
+  auto judged = judge(*seen, Wire::probe, options.retry_conflicts);
+  if (!judged) return judged.error();
+  return carry_out(*seen, *judged, nullptr, options);
+}
+
+Result<Outcome> Reconciler::reconcile(const PassOptions& options) {
+  auto held = lock(options);
+  if (!held) return held.error();
+  return pass(options);
+}
+
+Result<Outcome> Reconciler::change(const PreparedChange& prepared, const PassOptions& options) {
+  auto seen = observe(prepared.after, {}, options.place_patience);
+  if (!seen) return seen.error();
+  auto judged = judge(*seen, Wire::probe, options.retry_conflicts);
+  if (!judged) return judged.error();
+  if (auto served = refuse_unserved(prepared, *judged); !served) return served.error();
+  return carry_out(*seen, *judged, &prepared, options);
+}
+
+Result<Outcome> Reconciler::apply(const std::vector<NamedText>& documents, const PassOptions& options) {
+  auto held = lock(options);
+  if (!held) return held.error();
+  if (auto made = make_folder(settings_.manifests()); !made) return made.error();
+  auto prepared = prepare_apply(settings_.manifests(), documents);
+  if (!prepared) return prepared.error();
+  return change(*prepared, options);
+}
+
+Result<Outcome> Reconciler::remove(const std::vector<ObjectId>& objects, const PassOptions& options) {
+  auto held = lock(options);
+  if (!held) return held.error();
+  auto prepared = prepare_delete(settings_.manifests(), objects);
+  if (!prepared) return prepared.error();
+  return change(*prepared, options);
+}
+
+Result<Outcome> Reconciler::check(const std::vector<NamedText>& documents) {
+  auto prepared = prepare_apply(settings_.manifests(), documents);
+  if (!prepared) return prepared.error();
+  Outcome outcome;
+  outcome.changes = prepared->report;
+  outcome.warnings = prepared->warnings;
+  // Without the right to look at the kernel the manifests are still checked by themselves and against one another.
+  State state;
+  if (auto read = read_state(settings_.state_file())) state = std::move(*read);
+  const Allocation allocation = allocate(prepared->after, state.held, state.conflicts);
+  Judgement judged;
+  judged.state.held = allocation.held;
+  judged.desired.refusals = allocation.refusals;
+  if (auto served = refuse_unserved(*prepared, judged); !served) return served.error();
+  outcome.services = service_outcomes(state.held, judged, &*prepared);
+  return outcome;
+}
+
+Result<Outcome> Reconciler::attach(const AttachRequest& request, const PassOptions& options) {
+  auto held = lock(options);
+  if (!held) return held.error();
+  // Whatever would stop the pass afterwards is asked for first.
+  if (auto manifests = read_manifests(settings_.manifests()); !manifests) return manifests.error();
+  auto before = edges_.data_plane->attached();
+  if (!before) return before.error();
+  const bool had = std::any_of(before->begin(), before->end(),
+                               [&](const AttachedLink& link) { return link.interface == request.interface; });
+  auto link = edges_.data_plane->attach(request);
+  if (!link) return link.error();
+  auto outcome = pass(options);
+  if (!outcome) {
+    if (had) return outcome.error();
+    if (auto undone = edges_.data_plane->detach(request.interface); !undone)
+      return outcome.error().in("attached, and taking it back failed (" + undone.error().text + ")");
+    return outcome.error().in("attach " + request.interface + " was taken back");
+  }
+  outcome->link = std::move(*link);
+  return outcome;
+}
+
+Result<Outcome> Reconciler::detach(const std::string& interface, const PassOptions& options) {
+  auto held = lock(options);
+  if (!held) return held.error();
+  if (interface.empty()) {
+    if (auto gone = edges_.data_plane->detach_all(); !gone) return gone.error();
+  } else {
+    if (auto gone = edges_.data_plane->detach(interface); !gone) return gone.error();
+  }
+  auto left = edges_.data_plane->attached();
+  if (!left) return left.error();
+  if (left->empty()) return Outcome{};
+  return pass(options);
+}
+
+Result<Outcome> Reconciler::upgrade(const PassOptions& options) {
+  auto held = lock(options);
+  if (!held) return held.error();
+  if (auto swapped = edges_.data_plane->upgrade(); !swapped) return swapped.error();
+  return pass(options);
+}
+
+Result<void> Reconciler::set_trace(std::uint64_t until_mono_ns, std::uint32_t every, const PassOptions& options) {
+  auto held = lock(options);
+  if (!held) return held.error();
+  auto node = edges_.data_plane->node();
+  if (!node) return node.error();
+  node->trace_until_mono_ns = until_mono_ns;
+  node->trace_every = every;
+  return edges_.data_plane->write_node(*node);
+}
+
+}  // namespace xlb

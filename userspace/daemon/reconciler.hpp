@@ -1,0 +1,134 @@
+// SPDX-License-Identifier: Apache-2.0
+// One pass from what is declared to what the kernel holds:
+//
+//   lock -> manifests, state, tables, netlink facts -> allocate -> probe addresses never used before -> decide -> compile
+//        -> (write manifests) -> write state -> edit tables -> announce what is new
+//
+// Everything that can be refused is tried before the first write. A crash between two writes leaves each file old or new and
+// the tables somewhere on the way; the next pass, by whichever command, plans from what it finds and finishes.
+#pragma once
+
+#include <chrono>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "userspace/config/manifests.hpp"
+#include "userspace/config/state.hpp"
+#include "userspace/daemon/edges.hpp"
+#include "userspace/daemon/lock.hpp"
+#include "userspace/daemon/settings.hpp"
+
+namespace xlb {
+
+struct PassOptions {
+  std::chrono::milliseconds lock_patience{5000};
+  std::chrono::milliseconds place_patience{300};  // how long to wait for neighbours that nobody had asked for
+  bool retry_conflicts = true;                    // ask again for addresses that somebody else had answered for
+  int announcements = 3;                          // rounds at 0, 50 and 200 ms; the daemon goes on by itself after the first
+};
+
+struct Observation {
+  Objects objects;
+  std::vector<std::string> warnings;  // of the manifests
+  State state;
+  std::optional<std::string> state_damage;  // the sentence; the state above is then recovered from the tables
+  std::vector<AttachedLink> attached;
+  Machine machine;
+  std::set<Mac> own_macs;
+  lb_node node{};      // these three: only when something is attached
+  Tables installed;
+  Capacity capacity;
+};
+
+struct Judgement {
+  State state;
+  Desired desired;
+  Tables wanted;  // equals installed when nothing is attached
+  std::vector<std::string> warnings;
+};
+
+struct ServiceOutcome {
+  ObjectName name;
+  std::vector<Address> addresses;
+  std::string pool;
+  std::string refusal;  // why it has no address
+};
+
+struct VipOutcome {
+  Address address;
+  std::vector<std::string> links;
+};
+
+// Which VIPs this node answers for on one of its links.
+struct LinkVips {
+  Link link;
+  std::vector<Address> vips;
+};
+
+// What a pass did, for the user or the log.
+struct Outcome {
+  std::vector<ChangeReport> changes;      // apply, delete
+  std::optional<AttachedLink> link;       // attach
+  std::vector<std::string> attached;      // names of links; empty: nothing is attached, so nothing is in force yet
+  std::vector<ServiceOutcome> services;   // whose addresses changed, or that the command named
+  std::vector<VipOutcome> taken;          // answered for from now on
+  std::vector<Address> dropped;           // no more
+  std::vector<std::string> edits;         // described, in order
+  std::vector<std::string> warnings;
+  // For the daemon only; these do not travel over the control socket.
+  std::vector<LinkVips> owned;
+  std::map<ObjectName, std::string> refusals;  // services without an address
+  bool places_missing = false;                 // a backend takes the kernel path because its veth is not known (yet)
+};
+
+// As the tables say.
+std::vector<LinkVips> owned_vips(const Tables& tables, const std::vector<Link>& links, std::uint64_t epoch);
+
+// Assignments as the kernel's tables show them, for when the state file is lost: a service holds the VIP that has its ports
+// and shares a backend with it.
+Assignments recover_held(const Objects& objects, const Tables& installed);
+
+class Reconciler {
+ public:
+  Reconciler(Settings settings, Edges edges) : settings_(std::move(settings)), edges_(std::move(edges)) {}
+
+  Result<Outcome> reconcile(const PassOptions& options);
+  Result<Outcome> apply(const std::vector<NamedText>& documents, const PassOptions& options);
+  Result<Outcome> remove(const std::vector<ObjectId>& objects, const PassOptions& options);
+  Result<Outcome> attach(const AttachRequest& request, const PassOptions& options);
+  Result<Outcome> detach(const std::string& interface, const PassOptions& options);  // empty: all
+  Result<Outcome> upgrade(const PassOptions& options);
+  // What apply() would do, and why it would not; nothing is written, and nothing sent.
+  Result<Outcome> check(const std::vector<NamedText>& documents);
+  // While `every` is not 0, one packet of so many is sampled until `until_mono_ns`.
+  Result<void> set_trace(std::uint64_t until_mono_ns, std::uint32_t every, const PassOptions& options);
+
+  // Reading, without lock and without a trace: facts, and what would follow from them. A damaged manifest gives the
+  // observation of an empty folder and a warning.
+  Result<Observation> look();
+  Result<Judgement> judge(const Observation& observation);
+
+  [[nodiscard]] const Settings& settings() const { return settings_; }
+  Edges& edges() { return edges_; }
+
+ private:
+  enum class Wire : std::uint8_t { silent, probe };
+
+  Result<Lock> lock(const PassOptions& options) const;
+  Result<Observation> observe(Objects objects, std::vector<std::string> warnings,
+                              std::chrono::milliseconds place_patience);
+  Result<Judgement> judge(const Observation& seen, Wire wire, bool retry_conflicts);
+  Result<Outcome> carry_out(const Observation& seen, const Judgement& judged, const PreparedChange* change,
+                            const PassOptions& options);
+  Result<Outcome> change(const PreparedChange& prepared, const PassOptions& options);
+  Result<Outcome> pass(const PassOptions& options);
+  Result<void> find_places(Observation& seen, std::chrono::milliseconds patience);
+  Result<void> announce(const std::vector<LinkVips>& fresh, int rounds);
+
+  Settings settings_;
+  Edges edges_;
+  std::map<Address, Place> places_;  // found by earlier passes of this process
+};
+
+}  // namespace xlb
