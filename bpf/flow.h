@@ -4,8 +4,9 @@
  *
  *   xlb_half_open                          xlb_flows
  *   SYN, or first UDP datagram ──────► HALF_OPEN ── the backend answered and the client goes on ──► ESTABLISHED
- *                                                                    both FINs, or a RST from the client │
- *                                                            10 s, or the last ACK: deleted ◄── CLOSING ◄─┘
+ *            ▲                                                                                both FINs │  │ RST
+ *            │                                    10 s, or the last ACK: deleted ◄── CLOSING ◄────────────┘  │ from the
+ *            └── CLOSING, for 10 s; lives on when the client speaks again ◄──────────────────────────────────┘ client
  *
  * A flood of first packets can only evict other half-open flows. What has ended is deleted with its last ACK (or with the
  * backend's RST), so that xlb_flows holds connections that live, not the history of short ones.
@@ -156,23 +157,39 @@ static __noinline bool promote(const struct lb_flow_key *key, struct lb_flow *fl
 	return true;
 }
 
+/* Anybody may forge a client's RST: the flow waits in the small table until it has timed out, or speaks again. */
+static __noinline void demote(const struct lb_flow_key *key)
+{
+	struct lb_flow *flow = bpf_map_lookup_elem(&xlb_flows, key);
+	struct lb_flow copy;
+
+	if (!flow) {
+		flow = bpf_map_lookup_elem(&xlb_half_open, key);
+		if (flow)
+			flow->state = XLB_FLOW_CLOSING;
+		return;
+	}
+	copy = *flow;
+	copy.state = XLB_FLOW_CLOSING;
+	bpf_map_update_elem(&xlb_half_open, key, &copy, BPF_ANY);
+	bpf_map_delete_elem(&xlb_flows, key);
+}
+
+/* What becomes of the flow once the packet is translated: the caller does it last, `flow` may be gone afterwards. */
+#define FLOW_GOES_ON 0
+#define FLOW_ENDS 1  /* delete both entries */
+#define FLOW_RESET 2 /* demote both entries */
+
 /*
  * TCP's part in the state, for a packet of one direction. `own_fin` is the flag of this direction's FIN.
- * True: that was the flow's last packet, the caller deletes both entries once it is translated.
  */
-INLINE bool follow_tcp(struct lb_flow *flow, const struct lb_flow_key *other_key, const struct packet *packet,
+INLINE int follow_tcp(struct lb_flow *flow, const struct lb_flow_key *other_key, const struct packet *packet,
 		       __u8 own_fin, bool from_backend)
 {
 	const __u8 both = XLB_FLOW_CLIENT_FIN | XLB_FLOW_BACKEND_FIN;
 
-	if (packet->tcp_flags & TCP_RST) {
-		if (from_backend)
-			return true;
-		/* Anybody may forge a client's RST: the flow stays for its closing time, and lives on when it speaks. */
-		flow->state = XLB_FLOW_CLOSING;
-		flag_other(other_key, 0, XLB_FLOW_CLOSING);
-		return false;
-	}
+	if (packet->tcp_flags & TCP_RST)
+		return from_backend ? FLOW_ENDS : FLOW_RESET;
 	if (packet->tcp_flags & TCP_FIN) {
 		if (!(flow->flags & own_fin)) {
 			flow->flags |= own_fin;
@@ -180,15 +197,15 @@ INLINE bool follow_tcp(struct lb_flow *flow, const struct lb_flow_key *other_key
 				flow->state = XLB_FLOW_CLOSING;
 			flag_other(other_key, own_fin, (flow->flags & both) == both ? XLB_FLOW_CLOSING : 0);
 		}
-		return false;
+		return FLOW_GOES_ON;
 	}
 	if (flow->state == XLB_FLOW_CLOSING) {
 		if ((flow->flags & both) == both)
-			return packet->payload == 0;
+			return packet->payload == 0 ? FLOW_ENDS : FLOW_GOES_ON;
 		flow->state = XLB_FLOW_ESTABLISHED;
 		flag_other(other_key, 0, XLB_FLOW_ESTABLISHED);
 	}
-	return false;
+	return FLOW_GOES_ON;
 }
 
 #endif /* XLB_BPF_FLOW_H */

@@ -109,7 +109,7 @@ INLINE int return_flow(struct __sk_buff *skb, int program, const struct lb_node 
 	struct lb_addr vip;
 	__be16 vip_port;
 	__u32 where, l3_ifindex;
-	bool last = false;
+	int fate = FLOW_GOES_ON;
 
 	key_from_backend(&key, &packet->source, packet->source_port, &packet->destination, packet->destination_port,
 			 packet->protocol);
@@ -141,11 +141,11 @@ INLINE int return_flow(struct __sk_buff *skb, int program, const struct lb_node 
 		flow->flags |= XLB_FLOW_ANSWERED;
 	touch_other(flow, &forward_key, where, now);
 	if (tcp)
-		last = follow_tcp(flow, &forward_key, packet, XLB_FLOW_BACKEND_FIN, true);
+		fate = follow_tcp(flow, &forward_key, packet, XLB_FLOW_BACKEND_FIN, true);
 	count_out(flow->service_id, packet->length);
 	if (packet->fragment == FIRST_FRAGMENT)
 		remember_fragment(packet, XLB_FROM_BACKEND, flow, now);
-	if (last) {
+	if (fate == FLOW_ENDS) {
 		delete_flow(&key);
 		delete_flow(&forward_key);
 	}

@@ -284,7 +284,7 @@ static __noinline int steer_flow(struct __sk_buff *skb, const struct lan *lan, c
 	struct lb_backend *backend = NULL;
 	struct lb_service *service;
 	__u32 where;
-	bool last = false;
+	int fate = FLOW_GOES_ON;
 	bool through_kernel;
 	int result;
 
@@ -300,7 +300,8 @@ static __noinline int steer_flow(struct __sk_buff *skb, const struct lan *lan, c
 			flow->seen_mono_ns = now;
 		key_from_backend(&keys.reverse, &backend->address, backend->port, &packet->source, packet->source_port,
 				 packet->protocol);
-		if (where == IN_HALF_OPEN && !first && promote(&keys.forward, flow, &keys.reverse)) {
+		if (where == IN_HALF_OPEN && !first && !(packet->tcp_flags & TCP_RST) &&
+		    promote(&keys.forward, flow, &keys.reverse)) {
 			flow = bpf_map_lookup_elem(&xlb_flows, &keys.forward);
 			where = IN_FLOWS;
 			if (!flow)
@@ -308,7 +309,7 @@ static __noinline int steer_flow(struct __sk_buff *skb, const struct lan *lan, c
 		}
 		touch_other(flow, &keys.reverse, where, now);
 		if (tcp)
-			last = follow_tcp(flow, &keys.reverse, packet, XLB_FLOW_CLIENT_FIN, false);
+			fate = follow_tcp(flow, &keys.reverse, packet, XLB_FLOW_CLIENT_FIN, false);
 	} else {
 		service = find_service(lan->vip, packet->destination_port, packet->protocol);
 		if (!service)
@@ -339,9 +340,12 @@ static __noinline int steer_flow(struct __sk_buff *skb, const struct lan *lan, c
 	if (packet->fragment == FIRST_FRAGMENT)
 		remember_fragment(packet, XLB_TO_BACKEND, flow, now);
 	through_kernel = needs_kernel(skb, backend, flow->flags);
-	if (last) {
+	if (fate == FLOW_ENDS) {
 		delete_flow(&keys.forward);
 		delete_flow(&keys.reverse);
+	} else if (fate == FLOW_RESET) {
+		demote(&keys.forward);
+		demote(&keys.reverse);
 	}
 	if (translate(skb, packet, DESTINATION_SIDE, &packet->destination, packet->destination_port, &backend->address,
 		      backend->port))
