@@ -34,8 +34,8 @@ struct Address {
 Result<Address> parse_address(std::string_view text);
 
 struct Prefix {
-  Address address;           // host bits are zero
-  std::uint8_t length = 0;   // 0..32 or 0..128, in the family's own count
+  Address address;          // host bits are zero
+  std::uint8_t length = 0;  // 0..32 or 0..128, in the family's own count
 
   [[nodiscard]] bool contains(const Address& candidate) const;
   [[nodiscard]] Address first() const { return address; }

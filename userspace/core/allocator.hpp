@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Gives addresses of pools to services. Order and refusals are MetalLB's, but for one: pools of equal standing are taken
-// by name instead of at random, so that the answer is predictable.
+// Gives addresses of pools to services. Order and refusals are MetalLB's, but for one: pools of equal standing are
+// taken by name instead of at random, so that the answer is predictable.
 #pragma once
 
 #include <map>
@@ -14,8 +14,8 @@ struct Allocation {
   std::map<ObjectName, std::string> refusals;  // why a service has no address, in MetalLB's words where they exist
 };
 
-// `held` is honoured where it is still allowed. `avoid`: addresses not to be given out because somebody else answers for
-// them on the wire, with the sentence that says who.
+// `held` is honoured where it is still allowed. `avoid`: addresses not to be given out because somebody else answers
+// for them on the wire, with the sentence that says who.
 Allocation allocate(const Objects& objects, const Assignments& held, const std::map<Address, std::string>& avoid);
 
 struct PoolUsage {
@@ -25,8 +25,9 @@ struct PoolUsage {
 };
 PoolUsage usage(const Pool& pool, const Assignments& held);
 
-// The rules that need more than one object: overlapping ranges, duplicate names, unknown pools in advertisements,
-// port clashes. The first violation found, in MetalLB's words.
+// The rules that need more than one object, or more than one line of it: overlapping ranges, duplicate names, a port
+// listed twice. The first violation found, in MetalLB's words. An advertisement may name a pool that does not exist
+// (yet).
 Result<void> validate(const Objects& objects);
 
 }  // namespace xlb

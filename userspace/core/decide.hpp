@@ -44,7 +44,7 @@ struct DesiredVip {
   std::string pool;
   std::vector<std::string> links;  // names of links it is announced on; empty: nobody announces it here
   bool owned = false;
-  std::string reason;              // why owned or not; `status` and `why` print it
+  std::string reason;  // why owned or not; `status` and `why` print it
   UnknownPorts unknown_ports = UnknownPorts::reject;
   std::vector<ObjectName> services;
   auto operator<=>(const DesiredVip&) const = default;
@@ -52,8 +52,8 @@ struct DesiredVip {
 
 struct Desired {
   std::vector<Link> links;
-  std::vector<DesiredVip> vips;          // by address
-  std::vector<DesiredService> services;  // by name, one entry a family
+  std::vector<DesiredVip> vips;                // by address
+  std::vector<DesiredService> services;        // by name, one entry a family
   std::map<ObjectName, std::string> refusals;  // services without an address, and why
   std::vector<std::string> warnings;           // what works otherwise than the user may think
   auto operator<=>(const Desired&) const = default;

@@ -99,14 +99,14 @@ struct Service {
   std::string load_balancer_class;
   std::vector<ServicePort> ports;
   std::map<std::string, std::string> selector;
-  std::vector<Address> requested;       // metallb.io/loadBalancerIPs, or spec.loadBalancerIP
-  std::string pool;                     // metallb.io/address-pool
-  std::string sharing_key;              // metallb.io/allow-shared-ip
-  std::vector<Family> families;         // spec.ipFamilies; empty: whatever the pools offer, IPv4 first
+  std::vector<Address> requested;  // metallb.io/loadBalancerIPs, or spec.loadBalancerIP
+  std::string pool;                // metallb.io/address-pool
+  std::string sharing_key;         // metallb.io/allow-shared-ip
+  std::vector<Family> families;    // spec.ipFamilies; empty: whatever the pools offer, IPv4 first
   FamilyPolicy family_policy = FamilyPolicy::single;
   TrafficPolicy policy = TrafficPolicy::cluster;
   std::optional<std::uint32_t> affinity_s;  // sessionAffinity: ClientIP and its timeout in seconds
-  std::vector<Prefix> source_ranges;    // empty: everybody
+  std::vector<Prefix> source_ranges;        // empty: everybody
   Path path = Path::automatic;
   UnknownPorts unknown_ports = UnknownPorts::reject;
   bool publish_not_ready = false;
@@ -181,8 +181,8 @@ struct Link {
   std::uint16_t vlan = 0;
   Mac mac;
   bool up = true;
-  std::vector<Prefix> subnets;      // of the L3 interface, host bits masked
-  std::vector<Address> addresses;   // of the L3 interface
+  std::vector<Prefix> subnets;     // of the L3 interface, host bits masked
+  std::vector<Address> addresses;  // of the L3 interface
   std::optional<Address> gateway4;
   std::optional<Address> gateway6;
   auto operator<=>(const Link&) const = default;
@@ -190,10 +190,10 @@ struct Link {
 
 struct Machine {
   std::string node_name;
-  std::vector<Link> links;                 // those that xdp-lb is attached to, by attach_ifindex then vlan
-  std::set<Address> own_addresses;         // of every interface
-  std::map<Address, Place> places;         // of every backend address asked for
-  bool kube_proxy = false;                 // something behind us serves the VIPs as well
+  std::vector<Link> links;          // those that xdp-lb is attached to, by attach_ifindex then vlan
+  std::set<Address> own_addresses;  // of every interface
+  std::map<Address, Place> places;  // of every backend address asked for
+  bool kube_proxy = false;          // something behind us serves the VIPs as well
 };
 
 // ---- decided ----------------------------------------------------------------------------------------------------

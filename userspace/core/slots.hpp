@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
-// Rendezvous hashing: slot i lists the two backends with the highest hash of (i, address, port). The same endpoints give
-// the same slots on every node and architecture; removing a backend changes only the slots that listed it.
+// Rendezvous hashing: slot i lists the two backends with the highest hash of (i, address, port). The same endpoints
+// give the same slots on every node and architecture; removing a backend changes only the slots that listed it.
 #pragma once
 
 #include <cstdint>
 #include <span>
+#include <unordered_map>
 #include <vector>
 
 #include "userspace/core/address.hpp"
@@ -15,6 +16,7 @@ struct SlotCandidate {
   Address address;
   std::uint16_t port = 0;  // host order
   std::uint32_t id = 0;    // what is written into the slot; takes no part in the hash
+  auto operator<=>(const SlotCandidate&) const = default;
 };
 
 struct SlotPair {
@@ -23,9 +25,32 @@ struct SlotPair {
   auto operator<=>(const SlotPair&) const = default;
 };
 
-// 0 for none, 1 for one backend, otherwise a power of two that keeps shares even.
+// 64 well-mixed bits of explicit bytes: the same on every architecture.
+std::uint64_t hash_endpoint(const Address& address, std::uint16_t port);
+
+// 0 for none, 1 for one backend, 512 up to 16, 8192 up to 256, 65536 above: 8 bytes each, and at least 32 a backend
+// up to 2048 backends, so that a backend's share strays from the mean by 18 % or less (one standard deviation).
 std::uint32_t slot_count(std::size_t backends);
 
 std::vector<SlotPair> fill_slots(std::span<const SlotCandidate> candidates);
+
+// Remembers what fill_slots() gave for which candidates, so that a change costs as much as the services that it
+// touches. With it and without it the slots are the same.
+class SlotMemory {
+ public:
+  // As fill_slots(). The result holds until the next call.
+  const std::vector<SlotPair>& fill(std::span<const SlotCandidate> candidates);
+  // Forgets what was not asked for since the last call of this.
+  void forget_unused();
+  [[nodiscard]] std::size_t size() const { return entries_.size(); }
+
+ private:
+  struct Entry {
+    std::vector<SlotCandidate> candidates;
+    std::vector<SlotPair> slots;
+    bool used = true;
+  };
+  std::unordered_map<std::uint64_t, Entry> entries_;  // by a hash of the candidates with their ids
+};
 
 }  // namespace xlb

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// What the kernel should hold: the tables of the contract as values, and beside them the two things that live in no map:
-// where programs sit on veths, and which solicited-node groups a link has joined.
+// What the kernel should hold: the tables of the contract as values, and beside them the two things that live in no
+// map: where programs sit on veths, and which solicited-node groups a link has joined.
 #pragma once
 
 #include <map>
@@ -10,6 +10,7 @@
 #include "maps/abi.h"
 #include "userspace/core/address.hpp"
 #include "userspace/core/decide.hpp"
+#include "userspace/core/slots.hpp"
 
 namespace xlb {
 
@@ -44,9 +45,10 @@ struct Tables {
   std::map<Address, lb_vip> vips;
   std::map<ServiceKey, lb_service> services;
   std::map<std::uint32_t, std::vector<lb_slot>> slots;  // slot_base -> the slots of one service
-  std::map<std::uint32_t, lb_backend> backends;         // id -> backend; freed ids stay with flags 0, keeping their generation
+  std::map<std::uint32_t, lb_backend>
+      backends;  // id -> backend; freed ids stay with flags 0, keeping their generation
   std::set<SourceKey> sources;
-  std::set<std::uint32_t> returns;                      // veths that carry xlb_return
+  std::set<std::uint32_t> returns;  // veths that carry xlb_return
   std::set<Group> groups;
 };
 
@@ -60,9 +62,11 @@ struct Capacity {
   std::uint32_t sources = XLB_DEFAULT_SOURCES;
 };
 
-// Keeps ids (VIPs, services, backends, slot bases) that are in use in `installed`; a backend id that is given to another
-// endpoint gets the next generation. `epoch` is lb_node.epoch: an owned VIP carries it. Fails, naming the table, its size
-// and the option that raises it, when something does not fit.
-Result<Tables> compile(const Desired& desired, const Tables& installed, const Capacity& capacity, std::uint64_t epoch);
+// Keeps ids (VIPs, services, backends, slot bases) that are in use in `installed`; a backend id that is given to
+// another endpoint gets the next generation. `epoch` is lb_node.epoch: an owned VIP carries it. Fails, naming the
+// table, its size and the option that raises it, when something does not fit. VIPs without any service in `desired`
+// (refused ones) get no row. `memory`, where given, saves hashing what was hashed before.
+Result<Tables> compile(const Desired& desired, const Tables& installed, const Capacity& capacity, std::uint64_t epoch,
+                       SlotMemory* memory = nullptr);
 
 }  // namespace xlb

@@ -1,0 +1,354 @@
+// SPDX-License-Identifier: Apache-2.0
+// What this node should do about each VIP. Two questions are kept apart:
+//   - is it *served*? Its services get rows, so that packets for it are steered. No for an address that is not ours
+//   to
+//     take: this node's own, the gateway's, or one that somebody else answers for. Taking those would cut off the
+//     node, the LAN or a neighbour, whatever is declared;
+//   - is it *owned*? This node answers ARP and ND for it on some links. That asks for an advertisement that covers
+//   this
+//     node, a link in whose subnet the address lies, and a service with a backend that takes flows (as in MetalLB,
+//     nobody announces what nothing serves).
+// Each answer is stored with its reason, for `status` and `why`.
+#include "userspace/core/decide.hpp"
+
+#include <algorithm>
+#include <tuple>
+#include <utility>
+
+#include "userspace/core/endpoints.hpp"
+
+namespace xlb {
+namespace {
+
+const char* const exclude_label = "node.kubernetes.io/exclude-from-external-load-balancers";
+
+bool any_matches(const std::vector<LabelSelector>& selectors, const Labels& labels) {
+  return std::any_of(selectors.begin(), selectors.end(),
+                     [&](const auto& selector) { return selector.matches(labels); });
+}
+
+std::string list(const std::set<std::string>& items) {
+  std::string text;
+  for (const std::string& item : items) text += (text.empty() ? "" : ", ") + item;
+  return text;
+}
+
+// An address that the machine needs for itself; empty: it is free to be a VIP.
+std::string own_use(const Address& address, const Machine& machine) {
+  for (const Link& link : machine.links) {
+    if (address == link.gateway4 || address == link.gateway6) {
+      return address.text() + " is the gateway of link " + link.l3_name + ": take it out of the pool";
+    }
+  }
+  if (machine.own_addresses.contains(address)) {
+    return address.text() + " is an address of this node itself: take it out of the pool";
+  }
+  return {};
+}
+
+// ---- advertisements
+// ------------------------------------------------------------------------------------------------
+
+class Advertising {
+ public:
+  Advertising(const Objects& objects, const Machine& machine) : objects_(objects), machine_(machine) {
+    labels_["kubernetes.io/hostname"] = machine.node_name;
+    for (const Node& node : objects.nodes) {
+      if (node.name != machine.node_name) continue;
+      node_ = &node;
+      labels_.insert(node.labels.begin(), node.labels.end());
+    }
+    for (const Pool& pool : objects.pools) pools_[pool.name.name] = &pool;
+  }
+
+  // Why this node may announce nothing at all; empty: it may.
+  [[nodiscard]] std::string node_obstacle() const {
+    if (labels_.contains(exclude_label)) {
+      return "node " + machine_.node_name + " has the label " + std::string(exclude_label);
+    }
+    if (node_ != nullptr && node_->network_unavailable) {
+      return "node " + machine_.node_name + " reports NetworkUnavailable";
+    }
+    return {};
+  }
+
+  struct Coverage {
+    bool advertised = false;  // some advertisement names the pool
+    bool covered = false;     // and this node and the service
+    bool all_interfaces = false;
+    std::set<std::string> interfaces;  // unless all
+  };
+
+  [[nodiscard]] Coverage coverage(const std::string& pool, const Service& service) const {
+    Coverage coverage;
+    for (const L2Advertisement& advertisement : objects_.advertisements) {
+      if (!names_pool(advertisement, pool)) continue;
+      coverage.advertised = true;
+      if (!advertisement.node_selectors.empty() && !any_matches(advertisement.node_selectors, labels_)) continue;
+      if (!advertisement.service_selectors.empty() && !any_matches(advertisement.service_selectors, service.labels))
+        continue;
+      coverage.covered = true;
+      coverage.all_interfaces |= advertisement.interfaces.empty();
+      coverage.interfaces.insert(advertisement.interfaces.begin(), advertisement.interfaces.end());
+    }
+    return coverage;
+  }
+
+  [[nodiscard]] bool advertised(const std::string& pool) const {
+    return std::any_of(objects_.advertisements.begin(), objects_.advertisements.end(),
+                       [&](const auto& advertisement) { return names_pool(advertisement, pool); });
+  }
+
+  [[nodiscard]] bool known_pool(const std::string& name) const { return pools_.contains(name); }
+
+ private:
+  [[nodiscard]] bool names_pool(const L2Advertisement& advertisement, const std::string& name) const {
+    if (advertisement.pools.empty() && advertisement.pool_selectors.empty()) return true;
+    if (std::find(advertisement.pools.begin(), advertisement.pools.end(), name) != advertisement.pools.end())
+      return true;
+    const auto pool = pools_.find(name);
+    return pool != pools_.end() && any_matches(advertisement.pool_selectors, pool->second->labels);
+  }
+
+  const Objects& objects_;
+  const Machine& machine_;
+  const Node* node_ = nullptr;
+  Labels labels_;  // of this node
+  std::map<std::string, const Pool*> pools_;
+};
+
+// ---- the whole
+// -----------------------------------------------------------------------------------------------------
+
+class Decider {
+ public:
+  Decider(const Objects& objects, const Assignments& held, const Machine& machine,
+          const std::map<Address, std::string>& conflicts)
+      : objects_(objects),
+        held_(held),
+        machine_(machine),
+        conflicts_(conflicts),
+        advertising_(objects, machine),
+        slices_(slices_by_service(objects.slices)) {}
+
+  Desired run(const std::map<ObjectName, std::string>& refusals) {
+    desired_.links = machine_.links;
+    desired_.refusals = refusals;
+    gather();
+    std::set<Address> vips;
+    for (const auto& [address, users] : users_) vips.insert(address);
+    for (const auto& [address, users] : users_) {
+      DesiredVip vip = describe(address, users);
+      const std::string taken = obstacle_to_serving(address);
+      std::string unserved = "no port";  // why no backend takes flows; empty: one does
+      if (taken.empty()) {
+        for (const Service* service : users) serve(*service, address, vips, unserved);
+      }
+      decide_ownership(vip, users, taken, unserved);
+      desired_.vips.push_back(std::move(vip));
+    }
+    std::sort(desired_.services.begin(), desired_.services.end(),
+              [](const auto& a, const auto& b) { return std::tie(a.name, a.vip) < std::tie(b.name, b.vip); });
+    warn_about_pools();
+    std::sort(desired_.warnings.begin(), desired_.warnings.end());
+    desired_.warnings.erase(std::unique(desired_.warnings.begin(), desired_.warnings.end()), desired_.warnings.end());
+    return std::move(desired_);
+  }
+
+ private:
+  using Users = std::vector<const Service*>;  // of one VIP, by name
+
+  void gather() {
+    std::map<ObjectName, const Service*> services;
+    for (const Service& service : objects_.services) services[service.name] = &service;
+    for (const auto& [name, assignment] : held_) {
+      const auto service = services.find(name);
+      if (service == services.end()) continue;
+      for (const Address& address : assignment.addresses) users_[address].push_back(service->second);
+    }
+  }
+
+  [[nodiscard]] std::string obstacle_to_serving(const Address& address) const {
+    if (const auto conflict = conflicts_.find(address); conflict != conflicts_.end()) return conflict->second;
+    return own_use(address, machine_);
+  }
+
+  DesiredVip describe(const Address& address, const Users& users) {
+    DesiredVip vip;
+    vip.address = address;
+    vip.pool = held_.at(users.front()->name).pool;
+    vip.unknown_ports = users.front()->unknown_ports;
+    for (const Service* service : users) {
+      vip.services.push_back(service->name);
+      if (service->unknown_ports == vip.unknown_ports) continue;
+      warn(*service, "shares " + address.text() + " with " + users.front()->name.text() +
+                         ", whose xdp-lb.io/unknown-ports counts for both");
+    }
+    if (vip.unknown_ports == UnknownPorts::fall_back && !machine_.kube_proxy) {
+      warn(*users.front(), "unknown ports of " + address.text() +
+                               " fall back to the kernel, but no kube-proxy was found that serves them there");
+    }
+    return vip;
+  }
+
+  // Clears `unserved` when a backend takes flows, else says why not.
+  void serve(const Service& service, const Address& vip, const std::set<Address>& vips, std::string& unserved) {
+    DesiredService desired;
+    desired.name = service.name;
+    desired.vip = vip;
+    desired.affinity_s = service.affinity_s;
+    desired.source_ranges = service.source_ranges;
+    desired.policy = service.policy;
+    std::set<std::string> no_veth;
+    std::set<std::string> left_out;
+    for (const ServicePort& port : service.ports) {
+      PortBackends found = find_backends(service, port, vip.family(), slices_, machine_, vips);
+      if (!unserved.empty())
+        unserved = found.empty_reason.empty() ? "" : service.name.text() + ": " + found.empty_reason;
+      left_out.insert(found.left_out.begin(), found.left_out.end());
+      for (const DesiredBackend& backend : found.backends) {
+        if (service.path == Path::fast && backend.kernel_path) no_veth.insert(backend.address.text());
+      }
+      desired.ports.push_back({port.port, port.protocol, std::move(found.backends), std::move(found.empty_reason)});
+    }
+    if (!no_veth.empty()) {
+      warn(service, "asks for the fast path, but no veth was found for " + list(no_veth) + ": kernel path");
+    }
+    warn_about_left_out(service, left_out);
+    warn_about_sources(service, vip.family());
+    desired_.services.push_back(std::move(desired));
+  }
+
+  void warn_about_left_out(const Service& service, const std::set<std::string>& left_out) {
+    constexpr std::size_t told = 3;
+    std::size_t count = 0;
+    for (const std::string& why : left_out) {
+      if (++count > told) break;
+      warn(service, "endpoint " + why);
+    }
+    if (count > told) warn(service, "endpoints: " + std::to_string(left_out.size() - told) + " more are left out");
+  }
+
+  void warn_about_sources(const Service& service, Family family) {
+    if (service.source_ranges.empty()) return;
+    const bool any = std::any_of(service.source_ranges.begin(), service.source_ranges.end(),
+                                 [&](const Prefix& range) { return range.address.family() == family; });
+    if (any) return;
+    const std::string name = family == Family::ipv4 ? "IPv4" : "IPv6";
+    warn(service, "loadBalancerSourceRanges has no " + name + " range: every " + name + " client is denied");
+  }
+
+  void decide_ownership(DesiredVip& vip, const Users& users, const std::string& taken, const std::string& unserved) {
+    if (!taken.empty()) {
+      vip.reason = taken;
+      return;
+    }
+    if (vip.reason = advertising_.node_obstacle(); !vip.reason.empty()) return;
+    std::vector<const Link*> links;
+    if (vip.reason = choose_links(vip, users, links); !vip.reason.empty()) return;
+    if (!unserved.empty()) {
+      vip.reason = "nothing serves it: " + unserved;
+      return;
+    }
+    vip.owned = true;
+    std::set<std::string> names;
+    for (const Link* link : links) {
+      vip.links.push_back(link->l3_name);
+      names.insert(link->l3_name);
+    }
+    vip.reason = "this node is the only one; announced on " + list(names);
+  }
+
+  // The links on which the VIP is announced: those that every service's advertisements allow, are up, and hold the
+  // address in a subnet. Or why there is none.
+  std::string choose_links(const DesiredVip& vip, const Users& users, std::vector<const Link*>& links) const {
+    std::vector<Advertising::Coverage> coverages;
+    for (const Service* service : users) {
+      const Advertising::Coverage coverage = advertising_.coverage(vip.pool, *service);
+      if (!coverage.advertised)
+        return "no L2Advertisement names pool " + vip.pool + ": nobody announces its addresses";
+      if (!coverage.covered) {
+        return "no L2Advertisement of pool " + vip.pool + " selects node " + machine_.node_name + " and service " +
+               service->name.text();
+      }
+      coverages.push_back(coverage);
+    }
+    if (machine_.links.empty()) return "xdp-lb is attached to no link: xdp-lb attach IFACE";
+    std::set<std::string> subnets;
+    std::set<std::string> not_named;
+    std::set<std::string> down;
+    for (const Link& link : machine_.links) {
+      const bool inside = std::any_of(link.subnets.begin(), link.subnets.end(),
+                                      [&](const Prefix& subnet) { return subnet.contains(vip.address); });
+      const bool named = std::all_of(coverages.begin(), coverages.end(), [&](const auto& coverage) {
+        return coverage.all_interfaces || coverage.interfaces.contains(link.l3_name) ||
+               coverage.interfaces.contains(link.name);
+      });
+      if (!inside) {
+        for (const Prefix& subnet : link.subnets) {
+          if (subnet.address.family() == vip.address.family()) subnets.insert(link.l3_name + " " + subnet.text());
+        }
+      } else if (!named) {
+        not_named.insert(link.l3_name);
+      } else if (!link.up) {
+        down.insert(link.l3_name);
+      } else {
+        links.push_back(&link);
+      }
+    }
+    if (!links.empty()) return {};
+    if (!down.empty()) return "link " + list(down) + " is down";
+    if (!not_named.empty()) {
+      return "the L2Advertisements of pool " + vip.pool + " name other interfaces than " + list(not_named);
+    }
+    const std::string family = vip.address.family() == Family::ipv4 ? "IPv4" : "IPv6";
+    return vip.address.text() + " is outside every subnet of the attached links (" +
+           (subnets.empty() ? "none has an " + family + " address" : list(subnets)) +
+           "): nobody on them would ask for it";
+  }
+
+  void warn_about_pools() {
+    for (const Pool& pool : objects_.pools) {
+      if (advertising_.advertised(pool.name.name)) continue;
+      desired_.warnings.push_back("IPAddressPool " + pool.name.name +
+                                  ": no L2Advertisement names it: nobody announces its addresses");
+    }
+    for (const L2Advertisement& advertisement : objects_.advertisements) {
+      for (const std::string& pool : advertisement.pools) {
+        if (advertising_.known_pool(pool)) continue;
+        desired_.warnings.push_back("L2Advertisement " + advertisement.name.name + ": unknown pool \"" + pool + "\"");
+      }
+    }
+  }
+
+  void warn(const Service& service, const std::string& what) {
+    desired_.warnings.push_back("Service " + service.name.text() + ": " + what);
+  }
+
+  const Objects& objects_;
+  const Assignments& held_;
+  const Machine& machine_;
+  const std::map<Address, std::string>& conflicts_;
+  Advertising advertising_;
+  SlicesByService slices_;
+  std::map<Address, Users> users_;
+  Desired desired_;
+};
+
+}  // namespace
+
+std::vector<Address> backend_addresses(const Objects& objects) {
+  std::set<Address> addresses;
+  for (const EndpointSlice& slice : objects.slices) {
+    for (const Endpoint& endpoint : slice.endpoints)
+      addresses.insert(endpoint.addresses.begin(), endpoint.addresses.end());
+  }
+  return {addresses.begin(), addresses.end()};
+}
+
+Desired decide(const Objects& objects, const Assignments& held, const Machine& machine,
+               const std::map<ObjectName, std::string>& refusals, const std::map<Address, std::string>& conflicts) {
+  return Decider(objects, held, machine, conflicts).run(refusals);
+}
+
+}  // namespace xlb

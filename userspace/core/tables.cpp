@@ -1,0 +1,494 @@
+// SPDX-License-Identifier: Apache-2.0
+// Ids are what lets a running flow survive a new set of tables, so compile() starts from the installed ones:
+//   - a VIP keeps its id by address, a service by (VIP, port, protocol), a backend by (address, port, protocol), and
+//   a
+//     service's slots keep their place as long as their number stays;
+//   - what is given out anew avoids whatever is installed, even what goes away with this very change: plan() writes
+//   the
+//     new before it removes the old, so both stand in the tables for a moment. Only when nothing else is left is it
+//     taken;
+//   - a backend id that is taken again gets the next generation, so flows of its former holder do not match;
+//   - a new service's id starts at a hash of (VIP, port, protocol) rather than at the lowest free one: statistics and
+//     affinity entries are indexed by it and should not be found by the next service that comes along.
+// Installed rows that contradict each other (a crash between two writes, a foreign hand) are not kept but made anew.
+#include "userspace/core/tables.hpp"
+
+#include <algorithm>
+#include <bit>
+#include <cstring>
+#include <iterator>
+#include <optional>
+#include <string>
+#include <unordered_map>
+
+#include "userspace/core/room.hpp"
+#include "userspace/core/rows.hpp"
+
+namespace xlb {
+namespace {
+
+__be16 network_order(std::uint16_t port) {
+  const std::uint8_t bytes[2] = {static_cast<std::uint8_t>(port >> 8), static_cast<std::uint8_t>(port & 0xff)};
+  __be16 result = 0;
+  std::memcpy(&result, bytes, sizeof(result));
+  return result;
+}
+
+Error full(const std::string& table, std::size_t needed, std::size_t room, const std::string& what) {
+  return Error{table + " is full: " + std::to_string(needed) + " " + what + " needed, room for " +
+               std::to_string(room)};
+}
+
+// What a backend is, whatever row it stands in.
+struct Identity {
+  lb_addr address{};
+  __be16 port = 0;
+  std::uint8_t protocol = 0;
+
+  bool operator==(const Identity& other) const {
+    return same_row(address, other.address) && port == other.port && protocol == other.protocol;
+  }
+};
+struct IdentityHash {
+  std::size_t operator()(const Identity& identity) const {
+    const auto port = static_cast<std::uint16_t>(identity.port ^ identity.protocol << 8);
+    return static_cast<std::size_t>(hash_endpoint(Address::from_abi(identity.address), port));
+  }
+};
+
+std::uint32_t seed_of(const Address& vip, std::uint16_t port, Protocol protocol) {
+  Address salted = vip;
+  salted.bytes[0] ^= static_cast<std::uint8_t>(protocol);
+  const std::uint64_t hash = hash_endpoint(salted, port);
+  return static_cast<std::uint32_t>(hash ^ hash >> 32);
+}
+
+// ---- links: each LAN link has a bit of its own -------------------------------------------------------------------
+
+class LinkRows {
+ public:
+  LinkRows(const Tables& installed, std::map<LinkKey, lb_link>& rows) : installed_(installed), rows_(rows) {}
+
+  Result<void> add_lan(const std::vector<Link>& links) {
+    for (const auto& [key, row] : installed_.links) installed_bits_ |= row.link_bit;
+    for (const Link& link : links) {
+      const LinkKey key{link.attach_ifindex, link.vlan};
+      lb_link row = start(key, XLB_LINK_LAN);
+      row.l3_ifindex = link.l3_ifindex;
+      row.link_bit = take_bit(key);
+      if (row.link_bit == 0) return full("xlb_links", links.size(), 32, "LAN links, VLANs included,").in(link.name);
+      std::copy(link.mac.bytes.begin(), link.mac.bytes.end(), row.mac);
+      rows_[key] = row;
+      bits_by_name_[link.l3_name] |= row.link_bit;
+      if (link.name != link.l3_name) bits_by_name_[link.name] |= row.link_bit;
+    }
+    return {};
+  }
+
+  void add_return(std::uint32_t veth) {
+    const LinkKey key{veth, 0};
+    if (!rows_.contains(key)) rows_[key] = start(key, XLB_LINK_RETURN);
+  }
+
+  [[nodiscard]] std::uint32_t mask(const std::vector<std::string>& names) const {
+    std::uint32_t mask = 0;
+    for (const std::string& name : names) {
+      if (const auto bits = bits_by_name_.find(name); bits != bits_by_name_.end()) mask |= bits->second;
+    }
+    return mask;
+  }
+
+ private:
+  // Flags of an installed row are kept: they say what attaching has made and detaching must take away.
+  lb_link start(const LinkKey& key, std::uint32_t role) const {
+    lb_link row{};
+    row.role = role;
+    if (const auto old = installed_.links.find(key); old != installed_.links.end()) row.flags = old->second.flags;
+    return row;
+  }
+
+  std::uint32_t take_bit(const LinkKey& key) {
+    const auto old = installed_.links.find(key);
+    std::uint32_t bit = old == installed_.links.end() ? 0 : old->second.link_bit;
+    if (!std::has_single_bit(bit) || (bit & given_bits_) != 0) {
+      const std::uint32_t avoid =
+          (installed_bits_ | given_bits_) != ~0u ? installed_bits_ | given_bits_ : given_bits_;
+      bit = avoid == ~0u ? 0 : 1u << std::countr_one(avoid);
+    }
+    given_bits_ |= bit;
+    return bit;
+  }
+
+  const Tables& installed_;
+  std::map<LinkKey, lb_link>& rows_;
+  std::uint32_t installed_bits_ = 0;
+  std::uint32_t given_bits_ = 0;
+  std::map<std::string, std::uint32_t> bits_by_name_;
+};
+
+// ---- backends: one row for an endpoint, however many services list it ---------------------------------------------
+
+class BackendRows {
+ public:
+  BackendRows(const Tables& installed, std::uint32_t limit) : installed_(installed), limit_(limit), ids_(limit) {
+    entries_.reserve(installed.backends.size());
+    index_.reserve(installed.backends.size());
+    for (const auto& [id, row] : installed.backends) {
+      if (!live(row)) continue;
+      ids_.reserve(id);
+      Entry& entry = add({row.address, row.port, row.protocol});
+      if (entry.id == 0) entry.id = id;  // a second row of the same endpoint is freed
+    }
+  }
+
+  // Index of the endpoint's entry; ids are known after settle().
+  std::size_t want(const DesiredBackend& backend) {
+    Entry& entry =
+        add({backend.address.to_abi(), network_order(backend.port), static_cast<std::uint8_t>(backend.protocol)});
+    merge(entry, backend);
+    return static_cast<std::size_t>(&entry - entries_.data());
+  }
+
+  Result<void> settle(std::map<std::uint32_t, lb_backend>& rows) {
+    if (wanted_ + 1 > limit_) return full("xlb_backends", wanted_, limit_ == 0 ? 0 : limit_ - 1, "backends");
+    for (Entry& entry : entries_) {
+      if (entry.wanted && !ids_.take(entry.id)) entry.id = 0;
+    }
+    std::uint32_t next = 1;
+    for (Entry& entry : entries_) {
+      if (!entry.wanted) continue;
+      const bool kept = entry.id != 0;
+      if (!kept) next = entry.id = ids_.take_next(next);
+      entry.row.generation = generation(entry.id, kept);
+    }
+    // Rows in order of id, what was used before and is free now among them.
+    std::vector<std::pair<std::uint32_t, lb_backend>> sorted;
+    sorted.reserve(entries_.size());
+    for (const Entry& entry : entries_) {
+      if (entry.wanted) sorted.emplace_back(entry.id, entry.row);
+    }
+    std::sort(sorted.begin(), sorted.end(), [](const auto& a, const auto& b) { return a.first < b.first; });
+    for (const auto& row : sorted) rows.insert(rows.end(), row);
+    for (const auto& [id, row] : installed_.backends) {
+      lb_backend freed{};
+      freed.generation = row.generation;
+      rows.try_emplace(id, freed);
+    }
+    return {};
+  }
+
+  [[nodiscard]] std::uint32_t id(std::size_t index) const { return entries_[index].id; }
+
+ private:
+  struct Entry {
+    std::uint32_t id = 0;
+    bool wanted = false;
+    lb_backend row{};
+  };
+
+  Entry& add(const Identity& identity) {
+    const auto [place, fresh] = index_.try_emplace(identity, entries_.size());
+    if (fresh) {
+      entries_.emplace_back();
+      entries_.back().row.address = identity.address;
+      entries_.back().row.port = identity.port;
+      entries_.back().row.protocol = identity.protocol;
+    }
+    return entries_[place->second];
+  }
+
+  // Services that disagree about an endpoint: the kernel path wins (it works for all), and it drains when all drain
+  // it.
+  void merge(Entry& entry, const DesiredBackend& backend) {
+    std::uint32_t flags = XLB_BACKEND_LIVE | XLB_BACKEND_LOCAL;
+    const bool pod = backend.place.kind == Place::Kind::pod && backend.place.veth_ifindex != 0;
+    if (backend.place.kind == Place::Kind::host) {
+      flags |= XLB_BACKEND_HOST;
+    } else if (backend.kernel_path || !pod) {
+      flags |= XLB_BACKEND_KERNEL;
+    }
+    if (backend.draining) flags |= XLB_BACKEND_DRAINING;
+    if (!entry.wanted) {
+      entry.wanted = true;
+      entry.row.flags = flags;
+      entry.row.veth_ifindex = pod ? backend.place.veth_ifindex : 0;
+      ++wanted_;
+    } else {
+      const std::uint32_t draining = entry.row.flags & flags & XLB_BACKEND_DRAINING;
+      entry.row.flags = ((entry.row.flags | flags) & ~XLB_BACKEND_DRAINING) | draining;
+    }
+    if ((entry.row.flags & XLB_BACKEND_KERNEL) != 0) entry.row.veth_ifindex = 0;
+  }
+
+  [[nodiscard]] std::uint32_t generation(std::uint32_t id, bool kept) const {
+    const auto old = installed_.backends.find(id);
+    if (old == installed_.backends.end()) return 1;
+    const std::uint32_t generation = old->second.generation + (kept ? 0 : 1);
+    return generation == 0 ? 1 : generation;
+  }
+
+  const Tables& installed_;
+  std::uint32_t limit_;
+  Ids ids_;
+  std::vector<Entry> entries_;
+  std::unordered_map<Identity, std::size_t, IdentityHash> index_;
+  std::size_t wanted_ = 0;
+};
+
+// ---- the whole ----------------------------------------------------------------------------------------------------
+
+class Compiler {
+ public:
+  Compiler(const Desired& desired, const Tables& installed, const Capacity& capacity, std::uint64_t epoch,
+           SlotMemory& memory)
+      : desired_(desired),
+        installed_(installed),
+        capacity_(capacity),
+        epoch_(epoch),
+        memory_(memory),
+        links_(installed, tables_.links),
+        backends_(installed, capacity.backends) {}
+
+  Result<Tables> run() {
+    using Step = Result<void> (Compiler::*)();
+    for (const Step step : {&Compiler::add_links, &Compiler::add_vips, &Compiler::add_backends,
+                            &Compiler::add_services, &Compiler::add_slots, &Compiler::add_sources}) {
+      if (const auto done = (this->*step)(); !done) return done.error();
+    }
+    return std::move(tables_);
+  }
+
+ private:
+  struct PlannedService {
+    ServiceKey key;
+    const DesiredService* service = nullptr;
+    const DesiredPort* port = nullptr;
+    lb_vip* vip = nullptr;
+    std::size_t first_backend = 0;  // in backend_indexes_
+    std::size_t takers = 0;         // backends that take new flows
+    lb_service row{};
+  };
+
+  Result<void> add_links() { return links_.add_lan(desired_.links); }
+
+  Result<void> add_vips() {
+    std::set<Address> served;
+    for (const DesiredService& service : desired_.services) served.insert(service.vip);
+    std::map<Address, const DesiredVip*> vips;
+    for (const DesiredVip& vip : desired_.vips) {
+      if (served.contains(vip.address)) vips[vip.address] = &vip;
+    }
+    if (vips.size() > XLB_MAX_VIPS) return full("xlb_vips", vips.size(), XLB_MAX_VIPS, "VIPs");
+
+    std::set<std::uint32_t> used;
+    for (const auto& [address, row] : installed_.vips) used.insert(row.vip_id);
+    std::set<std::uint32_t> kept;
+    std::uint32_t next = 1;
+    for (const auto& [address, vip] : vips) {
+      lb_vip row{};
+      if (const auto old = installed_.vips.find(address); old != installed_.vips.end()) {
+        row.claim_epoch = old->second.claim_epoch;
+        if (kept.insert(old->second.vip_id).second) row.vip_id = old->second.vip_id;
+      }
+      if (row.vip_id == 0) {
+        while (!used.insert(next).second) ++next;
+        row.vip_id = next;
+      }
+      row.owned_epoch = vip->owned ? epoch_ : 0;
+      row.flags = XLB_VIP_PING;
+      if (vip->unknown_ports == UnknownPorts::fall_back) row.flags |= XLB_VIP_FALL_BACK;
+      if (vip->unknown_ports == UnknownPorts::drop) row.flags |= XLB_VIP_DROP;
+      row.link_mask = links_.mask(vip->links);
+      tables_.vips[address] = row;
+      join_group(*vip, row.link_mask);
+    }
+    return {};
+  }
+
+  // Who looks for an IPv6 address asks its solicited-node group (RFC 4861, 7.2.2).
+  void join_group(const DesiredVip& vip, std::uint32_t mask) {
+    if (!vip.owned || vip.address.family() != Family::ipv6) return;
+    for (const auto& [key, row] : tables_.links) {
+      if ((row.link_bit & mask) != 0) tables_.groups.insert({row.l3_ifindex, solicited_node_group(vip.address)});
+    }
+  }
+
+  Result<void> add_backends() {
+    std::set<std::uint32_t> veths;
+    for (const DesiredService& service : desired_.services) {
+      const auto vip = tables_.vips.find(service.vip);
+      if (vip == tables_.vips.end()) continue;
+      for (const DesiredPort& port : service.ports) {
+        PlannedService planned;
+        planned.key = {vip->second.vip_id, port.port, port.protocol};
+        planned.service = &service;
+        planned.port = &port;
+        planned.vip = &vip->second;
+        planned.first_backend = backend_indexes_.size();
+        for (const DesiredBackend& backend : port.backends) {
+          backend_indexes_.push_back(backends_.want(backend));
+          if (!backend.draining) ++planned.takers;
+        }
+        services_.push_back(planned);
+      }
+    }
+    if (const auto settled = backends_.settle(tables_.backends); !settled) return settled;
+    for (const auto& [id, row] : tables_.backends) {
+      if (row.veth_ifindex != 0) veths.insert(row.veth_ifindex);
+    }
+    for (const std::uint32_t veth : veths) links_.add_return(veth);
+    if (tables_.links.size() > XLB_MAX_LINKS) {
+      return full("xlb_links", tables_.links.size(), XLB_MAX_LINKS, "LAN links and pods");
+    }
+    tables_.returns = std::move(veths);
+    count_healthy();
+    return {};
+  }
+
+  // Backends of a VIP that take new flows, each counted once.
+  void count_healthy() {
+    std::map<lb_vip*, std::set<std::uint32_t>> healthy;
+    for (const PlannedService& planned : services_) {
+      for (std::size_t i = 0; i < planned.port->backends.size(); ++i) {
+        if (planned.port->backends[i].draining) continue;
+        healthy[planned.vip].insert(backends_.id(backend_indexes_[planned.first_backend + i]));
+      }
+    }
+    for (const auto& [vip, ids] : healthy) vip->healthy = static_cast<std::uint32_t>(ids.size());
+  }
+
+  Result<void> add_services() {
+    Ids ids(capacity_.services);
+    std::size_t both = installed_.services.size();
+    for (const auto& [key, row] : installed_.services) ids.reserve(row.service_id);
+    std::sort(services_.begin(), services_.end(), [](const auto& a, const auto& b) { return a.key < b.key; });
+    const auto twice = std::adjacent_find(services_.begin(), services_.end(),
+                                          [](const auto& a, const auto& b) { return a.key == b.key; });
+    if (twice != services_.end()) {
+      return Error{"port " + std::string(protocol_text(twice->key.protocol)) + "/" + std::to_string(twice->key.port) +
+                   " is wanted by " + twice->service->name.text() + " and by " +
+                   std::next(twice)->service->name.text()}
+          .in("VIP " + twice->service->vip.text());
+    }
+    for (PlannedService& planned : services_) {
+      fill_row(planned);
+      const auto old = installed_.services.find(planned.key);
+      if (old == installed_.services.end()) {
+        ++both;
+      } else if (ids.take(old->second.service_id)) {
+        planned.row.service_id = old->second.service_id;
+      }
+    }
+    // Rows of the old and the new tables stand side by side while one follows the other.
+    if (both > capacity_.services || services_.size() + 1 > capacity_.services) {
+      return full("xlb_services", std::max(both, services_.size() + 1), capacity_.services,
+                  both > services_.size() + 1 ? "services, old and new together," : "services");
+    }
+    for (PlannedService& planned : services_) {
+      if (planned.row.service_id == 0) planned.row.service_id = ids.take_next(std::max(planned.row.hash_seed, 1u));
+    }
+    return {};
+  }
+
+  static void fill_row(PlannedService& planned) {
+    const DesiredService& service = *planned.service;
+    lb_service& row = planned.row;
+    row.hash_seed = seed_of(service.vip, planned.port->port, planned.port->protocol);
+    row.slot_count = slot_count(planned.takers);
+    if (service.affinity_s) {
+      row.flags |= XLB_SERVICE_AFFINITY;
+      row.affinity_s = *service.affinity_s;
+    }
+    if (service.policy == TrafficPolicy::local) row.flags |= XLB_SERVICE_LOCAL;
+    // All backends are on this node, and NAT is the twin's: nothing is left to end in XDP but a refused source.
+    row.flags |= service.source_ranges.empty() ? XLB_SERVICE_TWIN : XLB_SERVICE_SOURCES;
+  }
+
+  Result<void> add_slots() {
+    Stretches kept(capacity_.slots);  // without what is kept
+    for (PlannedService& planned : services_) {
+      const auto old = installed_.services.find(planned.key);
+      planned.row.slot_base = no_base;
+      if (planned.row.slot_count == 0) {
+        planned.row.slot_base = 0;
+      } else if (old != installed_.services.end() && old->second.slot_count == planned.row.slot_count &&
+                 kept.take(old->second.slot_base, old->second.slot_count)) {
+        planned.row.slot_base = old->second.slot_base;
+      }
+    }
+    Stretches free = kept;  // and without what is installed
+    for (const auto& [base, slots] : installed_.slots) free.take_rest(base, static_cast<std::uint32_t>(slots.size()));
+    for (const auto& [key, row] : installed_.services) free.take_rest(row.slot_base, row.slot_count);
+
+    std::size_t needed = 0;
+    for (const PlannedService& planned : services_) needed += planned.row.slot_count;
+    for (PlannedService& planned : services_) {
+      if (planned.row.slot_base == no_base) {
+        auto base = free.take_first(planned.row.slot_count);
+        if (base) {
+          kept.take(*base, planned.row.slot_count);
+        } else if (base = kept.take_first(planned.row.slot_count); base) {
+          free.take_rest(*base, planned.row.slot_count);
+        } else {
+          return full("xlb_slots", needed, capacity_.slots, "slots").in(planned.service->name.text());
+        }
+        planned.row.slot_base = *base;
+      }
+      if (planned.row.slot_count != 0) fill(planned);
+      tables_.services.insert(tables_.services.end(), {planned.key, planned.row});
+    }
+    memory_.forget_unused();
+    return {};
+  }
+
+  void fill(const PlannedService& planned) {
+    candidates_.clear();
+    for (std::size_t i = 0; i < planned.port->backends.size(); ++i) {
+      const DesiredBackend& backend = planned.port->backends[i];
+      if (backend.draining) continue;
+      candidates_.push_back(
+          {backend.address, backend.port, backends_.id(backend_indexes_[planned.first_backend + i])});
+    }
+    const std::vector<SlotPair>& pairs = memory_.fill(candidates_);
+    std::vector<lb_slot>& slots = tables_.slots[planned.row.slot_base];
+    slots.reserve(pairs.size());
+    for (const SlotPair& pair : pairs) slots.push_back({pair.first, pair.second});
+  }
+
+  Result<void> add_sources() {
+    for (const PlannedService& planned : services_) {
+      for (const Prefix& prefix : planned.service->source_ranges) {
+        if (prefix.address.family() != planned.service->vip.family()) continue;
+        tables_.sources.insert({planned.row.service_id, prefix});
+      }
+    }
+    if (tables_.sources.size() > capacity_.sources) {
+      return full("xlb_sources", tables_.sources.size(), capacity_.sources, "source ranges");
+    }
+    return {};
+  }
+
+  static constexpr std::uint32_t no_base = ~0u;
+
+  const Desired& desired_;
+  const Tables& installed_;
+  const Capacity& capacity_;
+  std::uint64_t epoch_;
+  SlotMemory& memory_;
+  Tables tables_;
+  LinkRows links_;
+  BackendRows backends_;
+  std::vector<PlannedService> services_;
+  std::vector<std::size_t> backend_indexes_;
+  std::vector<SlotCandidate> candidates_;
+};
+
+}  // namespace
+
+Result<Tables> compile(const Desired& desired, const Tables& installed, const Capacity& capacity, std::uint64_t epoch,
+                       SlotMemory* memory) {
+  SlotMemory own;
+  return Compiler(desired, installed, capacity, epoch, memory != nullptr ? *memory : own).run();
+}
+
+}  // namespace xlb
