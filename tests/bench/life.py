@@ -1,0 +1,170 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The program itself: how soon it answers, what it weighs, what an upgrade costs, how fast its mind is."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import subprocess
+import tempfile
+import threading
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Iterator
+
+from bench import balancers, measure as traffic
+from bench.balancers import xdp_lb
+from bench.report import median, table
+from lab.lab import FIRST_VIP, Lab
+from lab.namespace import CommandFailed, stop
+
+if TYPE_CHECKING:
+    from types import SimpleNamespace as Bench
+
+ETH_ARP = 0x0806
+SERVICES = 50
+
+
+def measure(bench: Bench) -> list[str]:
+    rows: list[tuple[str, str]] = []
+
+    def note(what: str, target: str, measured: str, met: bool) -> None:
+        bench.judge(what, target, measured, met)
+        rows.append((what, measured))
+
+    with bench.lab() as lab:
+        traffic.prepare(lab)
+        balancers.declare(lab)
+        lab.node.lb("attach", "eth0", "--mode", "tc")  # the address is probed on the wire before its very first use
+        lab.node.lb("detach", "--all")
+        answers = [_attach_to_answer(lab) * 1000 for _ in range(3 if bench.quick else 15)]
+        note("attach (the command's start) to the first ARP answer", "<= 100 ms", f"{median(answers):.0f} ms", median(answers) <= 100)
+        requests, upgrades = _upgrades(lab, 3 if bench.quick else 10)
+        note(f"requests lost in {upgrades} upgrades under full rate", "0", f"0 of {requests:,}", True)
+        memory, idle = _daemon(lab, 3 if bench.quick else 15)
+        note(f"daemon's resident memory, {SERVICES} services", "<= 16 MiB", f"{memory:.1f} MiB", memory <= 16)
+        note(f"daemon's CPU when idle, {SERVICES} services", "<= 1 % of a core", f"{idle:.2f} %", idle <= 1)
+    size = _stripped_size(bench.binary) / 2**20
+    note("binary, stripped", "<= 6 MiB", f"{size:.1f} MiB", size <= 6)
+    carried = _libraries(bench.binary)
+    note("shared libraries besides libc, libstdc++, libgcc", "0", str(len(carried)), not carried)
+    rounds = "3" if bench.quick else "9"
+    small = _mind(bench, "1000", "10", rounds)
+    note("one endpoint of 10,000 changes: decide, compile, plan", "<= 5 ms", f"{small['change_ms']:.1f} ms, {small['change_edits']} edits",
+         small["change_ms"] <= 5)
+    large = _mind(bench, "10000", "10", "1" if bench.quick else "3")
+    note("10,000 services, 100,000 backends: decide, compile, plan from nothing", "<= 2 s",
+         f"{large['cold_ms'] / 1000:.2f} s, {large['cold_edits']:,} edits", large["cold_ms"] <= 2000)
+    return ["## The program itself", "",
+            "The figures of the mind are pure computation: reading manifests and writing maps come on top.", "",
+            *table(("what", "measured"), rows)]
+
+
+def _attach_to_answer(lab: Lab) -> float:
+    """Seconds. A client asks every millisecond."""
+    client_mac = bytes.fromhex(lab.lan.mac().replace(":", ""))
+    question = (b"\xff" * 6 + client_mac + b"\x08\x06" + b"\x00\x01\x08\x00\x06\x04\x00\x01" + client_mac
+                + bytes([192, 168, 0, 50]) + b"\x00" * 6 + bytes(map(int, FIRST_VIP.split("."))))
+    with contextlib.closing(lab.lan.packets("eth0", ETH_ARP)) as wire:
+        wire.setblocking(False)
+        started = time.monotonic()
+        command = subprocess.Popen(lab.node.argv([str(lab.binary), "attach", "eth0", "--mode", "tc"]),
+                                   env={**os.environ, **lab.node.environment}, stdout=subprocess.DEVNULL,
+                                   stderr=subprocess.PIPE, text=True)
+        answered = None
+        while answered is None and time.monotonic() < started + 10:
+            wire.send(question)
+            time.sleep(0.001)
+            with contextlib.suppress(BlockingIOError):
+                while True:
+                    frame = wire.recv(2048)
+                    if frame[20:22] == b"\x00\x02" and frame[28:32] == question[38:42]:
+                        answered = time.monotonic() - started
+                        break
+        _, said = command.communicate(timeout=10)
+    lab.node.lb("detach", "--all")
+    if answered is None or command.returncode != 0:
+        raise CommandFailed(f"attach was not followed by an ARP answer: {said}")
+    return answered
+
+
+def _upgrades(lab: Lab, seconds: int) -> tuple[int, int]:
+    """Requests served (wrk fails the run on any error) while upgrade runs 20 times."""
+    result: list[float | CommandFailed] = []
+    balancer = xdp_lb("tc")
+    upgrades = 20
+
+    def load() -> None:
+        try:
+            result.append(traffic.wrk(lab, balancer, seconds, keep_alive=False))
+        except CommandFailed as problem:
+            result.append(problem)
+
+    with balancer.on(lab), traffic.nginx(lab):
+        thread = threading.Thread(target=load)
+        thread.start()
+        for _ in range(upgrades):
+            lab.node.lb("upgrade")
+            time.sleep(max(0.0, (seconds - 1) / upgrades - 0.1))
+        thread.join()
+    if isinstance(result[0], CommandFailed):
+        raise result[0]
+    return int(result[0] * seconds), upgrades
+
+
+@contextlib.contextmanager
+def _many_services(lab: Lab) -> Iterator[None]:
+    names = [f"many{number}" for number in range(SERVICES - 1)]
+    for name in names:
+        lab.node.lb("service", "add", name, "--port", f"80:{balancers.POD_PORT}", "--backend", lab.pods[0].address)
+    try:
+        yield
+    finally:
+        for name in names:
+            lab.node.lb("service", "rm", name)
+
+
+def _daemon(lab: Lab, seconds: int) -> tuple[float, float]:
+    """MiB resident, percent of a core."""
+    with _many_services(lab):
+        lab.node.lb("attach", "eth0", "--mode", "tc")
+        process = lab.node.start(str(lab.binary), "run")
+        try:
+            time.sleep(6)  # announcements of 50 VIPs every 1.1 s are over after five
+            if process.poll() is not None:
+                raise CommandFailed("xdp-lb run ended at once")
+            daemon = next(pid for pid in lab.node.pids() if Path(f"/proc/{pid}/comm").read_text().strip() == "xdp-lb")
+            before = _ticks(daemon)
+            time.sleep(seconds)
+            used = (_ticks(daemon) - before) / 100
+            status = Path(f"/proc/{daemon}/status").read_text()
+            resident = int(next(line.split()[1] for line in status.splitlines() if line.startswith("VmRSS"))) / 1024
+        finally:
+            stop(process)
+            lab.node.lb("detach", "--all")
+    return resident, 100 * used / seconds
+
+
+def _ticks(pid: int) -> int:
+    fields = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()
+    return int(fields[11]) + int(fields[12])
+
+
+def _stripped_size(binary: Path) -> int:
+    with tempfile.NamedTemporaryFile() as copy:
+        subprocess.run(["strip", "-o", copy.name, binary], check=True)
+        return os.path.getsize(copy.name)
+
+
+def _libraries(binary: Path) -> list[str]:
+    dynamic = subprocess.run(["readelf", "-d", binary], capture_output=True, text=True, check=True).stdout
+    names = [line.split("[")[1].rstrip("]") for line in dynamic.splitlines() if "(NEEDED)" in line]
+    return [name for name in names if not name.startswith(("libc.", "libm.", "libstdc++", "libgcc_s", "ld-linux"))]
+
+
+def _mind(bench: Bench, services: str, backends: str, rounds: str) -> dict[str, float]:
+    done = subprocess.run([bench.build / "tests/bench/xlb_bench_mind", services, backends, rounds], capture_output=True, text=True)
+    if done.returncode != 0:
+        raise CommandFailed(done.stderr.strip())
+    return json.loads(done.stdout)

@@ -1,0 +1,133 @@
+// SPDX-License-Identifier: Apache-2.0
+// How long the mind takes: from what is declared to the edits of the tables, for a large cluster's worth of services, and
+// again when one endpoint has changed. No kernel: the edits are counted, applying them is measured elsewhere.
+//
+//   xlb_bench_mind SERVICES BACKENDS ROUNDS      prints one JSON object
+#include <algorithm>
+#include <chrono>
+#include <cstdio>
+#include <string>
+#include <vector>
+
+#include "userspace/core/allocator.hpp"
+#include "userspace/core/decide.hpp"
+#include "userspace/core/plan.hpp"
+#include "userspace/core/slots.hpp"
+#include "userspace/core/tables.hpp"
+
+namespace {
+
+using namespace xlb;
+
+Address numbered(std::uint8_t first, std::uint32_t number) {
+  return Address::from_ipv4({first, static_cast<std::uint8_t>(number >> 16), static_cast<std::uint8_t>(number >> 8),
+                             static_cast<std::uint8_t>(number)});
+}
+
+Objects cluster(std::uint32_t services, std::uint32_t backends) {
+  Objects objects;
+  Pool pool;
+  pool.name.name = "bench";
+  pool.ranges.push_back({numbered(172, 0x100001), numbered(172, 0x100000 + services + 10), "172.16.0.1-…"});
+  objects.pools.push_back(pool);
+  L2Advertisement advertisement;
+  advertisement.name.name = "bench";
+  objects.advertisements.push_back(advertisement);
+  for (std::uint32_t i = 0; i < services; ++i) {
+    Service service;
+    service.name.name = "service" + std::to_string(i);
+    service.ports.push_back({"http", Protocol::tcp, 80, "8000"});
+    objects.services.push_back(service);
+    EndpointSlice slice;
+    slice.name.name = service.name.name + "-bench";
+    slice.service = service.name.name;
+    slice.ports.push_back({"http", Protocol::tcp, 8000});
+    for (std::uint32_t j = 0; j < backends; ++j) {
+      Endpoint endpoint;
+      endpoint.addresses.push_back(numbered(10, i * backends + j + 1));
+      slice.endpoints.push_back(endpoint);
+    }
+    objects.slices.push_back(slice);
+  }
+  return objects;
+}
+
+Machine machine(const Objects& objects) {
+  Machine machine;
+  machine.node_name = "pi1";
+  Link link;
+  link.name = link.l3_name = "eth0";
+  link.attach_ifindex = link.l3_ifindex = 2;
+  link.subnets.push_back({numbered(172, 0x100000), 12});
+  machine.links.push_back(link);
+  std::uint32_t ifindex = 100;
+  for (const Address& address : backend_addresses(objects)) {
+    Place place;
+    place.kind = Place::Kind::pod;
+    place.veth_ifindex = ifindex++;
+    machine.places[address] = place;
+  }
+  return machine;
+}
+
+struct Step {
+  double ms = 0;
+  Tables tables;
+  std::size_t edits = 0;
+};
+
+Result<Step> think(const Objects& objects, const Machine& machine, const Assignments& held, const Tables& installed,
+                   const Capacity& capacity) {
+  const auto start = std::chrono::steady_clock::now();
+  const Allocation allocation = allocate(objects, held, {});
+  const Desired desired = decide(objects, allocation.held, machine, allocation.refusals, {});
+  auto tables = compile(desired, installed, capacity, 1);
+  if (!tables) return tables.error();
+  const Edits edits = plan(installed, *tables);
+  const std::chrono::duration<double, std::milli> took = std::chrono::steady_clock::now() - start;
+  return Step{took.count(), std::move(*tables), edits.size()};
+}
+
+double median(std::vector<double> values) {
+  std::sort(values.begin(), values.end());
+  return values[values.size() / 2];
+}
+
+int run(std::uint32_t services, std::uint32_t backends, int rounds) {
+  Capacity capacity;
+  capacity.services = services * 2 + 1;
+  capacity.backends = services * backends * 2 + 1;
+  capacity.slots = services * slot_count(backends) * 2;
+  const Objects before = cluster(services, backends);
+  const Assignments held = allocate(before, {}, {}).held;
+  Objects after = before;
+  after.slices[services / 2].endpoints[0].addresses[0] = numbered(11, 1);
+  const Machine here = machine(before), then = machine(after);
+  std::vector<double> cold, change;
+  std::size_t all_edits = 0, edits = 0;
+  for (int round = 0; round < rounds; ++round) {
+    auto first = think(before, here, {}, Tables{}, capacity);
+    if (!first) return std::fprintf(stderr, "mind: %s\n", first.error().text.c_str()), 1;
+    auto second = think(after, then, held, first->tables, capacity);
+    if (!second) return std::fprintf(stderr, "mind: %s\n", second.error().text.c_str()), 1;
+    cold.push_back(first->ms);
+    change.push_back(second->ms);
+    all_edits = first->edits;
+    edits = second->edits;
+  }
+  std::printf("{\"services\": %u, \"backends\": %u, \"cold_ms\": %.2f, \"cold_edits\": %zu, \"change_ms\": %.2f, "
+              "\"change_edits\": %zu}\n",
+              services, services * backends, median(cold), all_edits, median(change), edits);
+  return 0;
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  if (argc != 4) {
+    std::fprintf(stderr, "usage: xlb_bench_mind SERVICES BACKENDS ROUNDS\n");
+    return 2;
+  }
+  return run(static_cast<std::uint32_t>(std::stoul(argv[1])), static_cast<std::uint32_t>(std::stoul(argv[2])),
+             std::stoi(argv[3]));
+}
