@@ -42,6 +42,8 @@ INLINE bool is_echo_request(const struct packet *packet)
 	return packet->icmp_type == (packet->ipv6 ? ICMPV6_ECHO_REQUEST : ICMP_ECHO);
 }
 
+#define ECHO_TTL 64 /* the request's own may be worn out */
+
 /*
  * Echo request to echo reply, in place: addresses and MACs change sides, which leaves every checksum as it is but for the
  * type. Later fragments only change sides, so that a large ping is answered without reassembly.
@@ -73,14 +75,28 @@ INLINE long turn_echo(void *ctx, int program, const struct packet *packet)
 		struct {
 			struct lb_addr from, to;
 		} addresses = { packet->destination, packet->source };
+		__u8 hops = ECHO_TTL;
 
+		if (frame_write(ctx, program, packet->l3 + 7, &hops, 1))
+			return -1;
 		if (frame_write(ctx, program, packet->l3 + 8, &addresses, sizeof(addresses)))
 			return -1;
 	} else {
 		struct {
 			__be32 from, to;
 		} addresses = { packet->destination.word[3], packet->source.word[3] };
+		struct iphdr *ip = frame_at(ctx, program, packet->l3, sizeof(*ip));
+		__be16 before, after; /* TTL and protocol */
+		__u16 checksum;
 
+		if (!ip)
+			return -1;
+		before = bpf_htons((__u16)(ip->ttl << 8 | ip->protocol));
+		after = bpf_htons((__u16)(ECHO_TTL << 8 | ip->protocol));
+		checksum = checksum_after(ip->check, sum_change16(before, after));
+		if (frame_write(ctx, program, packet->l3 + 8, &after, 2) ||
+		    frame_write(ctx, program, packet->l3 + 10, &checksum, 2))
+			return -1;
 		if (frame_write(ctx, program, packet->l3 + 12, &addresses, sizeof(addresses)))
 			return -1;
 	}

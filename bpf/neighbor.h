@@ -151,6 +151,34 @@ INLINE void write_advertisement(struct advertisement *out, const struct lb_link 
 	out->message.checksum = (__u16)~sum_fold(sum);
 }
 
+/* ff02::1:ff00:0/104 (RFC 4291, 2.7.1) */
+INLINE bool is_solicited_node(const struct lb_addr *address)
+{
+	return address->word[0] == bpf_htonl(0xff020000) && address->word[1] == 0 &&
+	       address->word[2] == bpf_htonl(1) && (address->word[3] & bpf_htonl(0xff000000)) == bpf_htonl(0xff000000);
+}
+
+/* RFC 4861, 7.1.1: no option is empty, and who does not know his address has no link address to tell. */
+INLINE bool options_valid(const __u8 *message, __u32 length, bool asker_known)
+{
+	__u32 offset = ND_FIXED;
+
+	for (int i = 0; i < (int)(ND_MESSAGE_MAX - ND_FIXED) / 8; i++) {
+		__u32 size;
+
+		if (offset + 8 > length)
+			break;
+		barrier_var(offset); /* or the verifier does not see that the next line bounds what is used below */
+		if (offset > ND_MESSAGE_MAX - 8)
+			break;
+		size = (__u32)message[offset + 1] * 8;
+		if (size == 0 || (message[offset] == ND_SOURCE_LINK_ADDRESS && !asker_known))
+			return false;
+		offset += size;
+	}
+	return true;
+}
+
 /*
  * Neighbour solicitation or advertisement; `packet` has addresses and transport read. The verdict; XLB_VERDICT_ND_REPLY:
  * the frame is the answer now. XDP takes the plain case only: a known asker, exactly one link address option.
@@ -191,7 +219,11 @@ INLINE __u32 answer_nd(void *ctx, int program, const struct lb_node *node, const
 		    bpf_skb_load_bytes(ctx, packet->l4, message, length))
 			return XLB_VERDICT_PASS;
 	}
-	if (question->code != 0)
+	if (question->code != 0 || is_mapped(&question->target))
+		return XLB_VERDICT_PASS;
+	if (!is_xdp(program) && !options_valid(message, length, asker_known))
+		return XLB_VERDICT_PASS;
+	if (!asker_known && !is_solicited_node(&packet->destination) && question->type == ND_SOLICITATION)
 		return XLB_VERDICT_PASS;
 	vip = bpf_map_lookup_elem(&xlb_vips, &question->target);
 	if (!vip || !owned_here(node, link, vip))

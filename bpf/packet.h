@@ -61,6 +61,7 @@ struct packet {
 	__u8 claimant[6];  /* MAC of the host that claims a VIP of ours: set with XLB_VERDICT_CONFLICT */
 	__u8 mac_is_own;
 	__u8 mac_is_group; /* broadcast or multicast */
+	__u8 mac_is_broadcast;
 	__u8 tagged;       /* tags in the frame or in the metadata: 0, 1, 2 */
 	__u8 ipv6;
 };
@@ -154,8 +155,8 @@ INLINE long frame_write(void *ctx, int program, __u32 offset, const void *bytes,
 {
 	void *at;
 
-	if (!is_xdp(program))
-		return bpf_skb_store_bytes(ctx, offset, bytes, size, 0);
+	if (!is_xdp(program)) /* a sum over the frame, if the NIC made one, begins behind the Ethernet header */
+		return bpf_skb_store_bytes(ctx, offset, bytes, size, offset < ETH_HLEN ? 0 : BPF_F_RECOMPUTE_CSUM);
 	at = frame_at(ctx, program, offset, size);
 	if (!at)
 		return -1;
@@ -177,6 +178,11 @@ INLINE bool same_address(const struct lb_addr *left, const struct lb_addr *right
 {
 	return left->word[3] == right->word[3] && left->word[2] == right->word[2] && left->word[1] == right->word[1] &&
 	       left->word[0] == right->word[0];
+}
+
+INLINE bool is_mapped(const struct lb_addr *address)
+{
+	return address->word[0] == 0 && address->word[1] == 0 && address->word[2] == bpf_htonl(0xffff);
 }
 
 INLINE bool same_mac(const __u8 *left, const __u8 *right)
@@ -225,6 +231,8 @@ INLINE bool read_ethernet(void *ctx, int program, struct packet *packet)
 	packet->tagged = 0;
 	packet->ethertype = eth->h_proto;
 	packet->mac_is_group = eth->h_dest[0] & 1;
+	packet->mac_is_broadcast = (eth->h_dest[0] & eth->h_dest[1] & eth->h_dest[2] & eth->h_dest[3] & eth->h_dest[4] &
+				    eth->h_dest[5]) == 0xff;
 	if (tag_in_metadata >= 0) {
 		packet->vlan = (__u16)(tag_in_metadata & 0x0fff);
 		packet->tagged = 1;
@@ -266,7 +274,8 @@ INLINE bool read_addresses(void *ctx, int program, struct packet *packet)
 		__builtin_memcpy(&packet->source, &ip->saddr, sizeof(packet->source));
 		__builtin_memcpy(&packet->destination, &ip->daddr, sizeof(packet->destination));
 		packet->protocol = ip->nexthdr;
-		return true;
+		/* IPv4 in IPv6's clothes is never on a wire (RFC 4291, 2.5.5.2): it must not find an IPv4 VIP. */
+		return !is_mapped(&packet->source) && !is_mapped(&packet->destination);
 	}
 	return false;
 }

@@ -54,7 +54,7 @@ INLINE long write_ip(struct __sk_buff *skb, const struct packet *packet, __u8 pr
 		ip.hop_limit = REJECT_TTL;
 		__builtin_memcpy(&ip.saddr, &packet->destination, 16);
 		__builtin_memcpy(&ip.daddr, &packet->source, 16);
-		return bpf_skb_store_bytes(skb, packet->l3, &ip, sizeof(ip), 0);
+		return bpf_skb_store_bytes(skb, packet->l3, &ip, sizeof(ip), BPF_F_RECOMPUTE_CSUM);
 	} else {
 		struct iphdr ip = {};
 
@@ -67,7 +67,7 @@ INLINE long write_ip(struct __sk_buff *skb, const struct packet *packet, __u8 pr
 		ip.saddr = packet->destination.word[3];
 		ip.daddr = packet->source.word[3];
 		ip.check = (__u16)~sum_fold((__u32)bpf_csum_diff(NULL, 0, (__be32 *)&ip, sizeof(ip), 0));
-		return bpf_skb_store_bytes(skb, packet->l3, &ip, sizeof(ip), 0);
+		return bpf_skb_store_bytes(skb, packet->l3, &ip, sizeof(ip), BPF_F_RECOMPUTE_CSUM);
 	}
 }
 
@@ -101,7 +101,7 @@ __noinline int xlb_make_reset(struct __sk_buff *skb, const struct packet *packet
 		reset.check = sum_fold(sum);
 	else
 		reset.check = (__u16)~sum_fold((__u32)bpf_csum_diff(NULL, 0, (__be32 *)&reset, sizeof(reset), sum));
-	if (bpf_skb_store_bytes(skb, l4, &reset, sizeof(reset), 0) || write_ip(skb, packet, IPPROTO_TCP, sizeof(reset)))
+	if (bpf_skb_store_bytes(skb, l4, &reset, sizeof(reset), BPF_F_RECOMPUTE_CSUM) || write_ip(skb, packet, IPPROTO_TCP, sizeof(reset)))
 		return -1;
 	return turn_macs(skb) ? -1 : 0;
 }
@@ -164,7 +164,7 @@ __noinline int xlb_make_unreachable(struct __sk_buff *skb, const struct packet *
 	if (bpf_skb_adjust_room(skb, (__s32)(header + sizeof(icmp)), BPF_ADJ_ROOM_MAC, 0))
 		return -1;
 	if (write_ip(skb, packet, packet->ipv6 ? IPPROTO_ICMPV6 : IPPROTO_ICMP, quoted + (__u32)sizeof(icmp)) ||
-	    bpf_skb_store_bytes(skb, packet->l3 + header, &icmp, sizeof(icmp), 0))
+	    bpf_skb_store_bytes(skb, packet->l3 + header, &icmp, sizeof(icmp), BPF_F_RECOMPUTE_CSUM))
 		return -1;
 	return turn_macs(skb) ? -1 : 0;
 }

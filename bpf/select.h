@@ -101,13 +101,15 @@ INLINE void choose_by_slot(const struct lb_service *service, __u32 hash, struct 
 INLINE bool source_allowed(const struct lb_service *service, const struct lb_addr *client)
 {
 	struct lb_source_key key;
+	struct lb_source *source;
 
 	if (!(service->flags & XLB_SERVICE_SOURCES))
 		return true;
 	key.prefix_len = 32 + 128;
 	key.service_id = bpf_htonl(service->service_id);
 	key.prefix = *client;
-	return bpf_map_lookup_elem(&xlb_sources, &key) != NULL;
+	source = bpf_map_lookup_elem(&xlb_sources, &key);
+	return source && source->family == (is_mapped(client) ? 4 : 6);
 }
 
 /* The remembered backend of a client, while it is remembered; refreshed by each new flow. */

@@ -285,12 +285,13 @@ static __noinline int steer_flow(struct __sk_buff *skb, const struct lan *lan, c
 	struct lb_service *service;
 	__u32 where;
 	int fate = FLOW_GOES_ON;
-	bool through_kernel;
+	bool through_kernel, known;
 	int result;
 
 	key_to_backend(&keys.forward, &packet->source, packet->source_port, &packet->destination, packet->destination_port,
 		       packet->protocol);
 	flow = find_flow(&keys.forward, &where);
+	known = flow && !first; /* such a packet never falls back: nobody else knows its connection */
 	if (flow && flow_live(flow, packet->protocol, lan->node, now) &&
 	    !(first && flow->state == XLB_FLOW_CLOSING))
 		backend = backend_of(flow->backend_id, flow->generation);
@@ -312,6 +313,8 @@ static __noinline int steer_flow(struct __sk_buff *skb, const struct lan *lan, c
 			fate = follow_tcp(flow, &keys.reverse, packet, XLB_FLOW_CLIENT_FIN, false);
 	} else {
 		service = find_service(lan->vip, packet->destination_port, packet->protocol);
+		if (!service && known)
+			return ASK_REFUSE | XLB_VERDICT_NO_BACKEND;
 		if (!service)
 			return ASK_UNHANDLED | (tcp ? XLB_VERDICT_REJECTED_TCP : XLB_VERDICT_REJECTED_UDP);
 		begun.l3_ifindex = reply_interface(skb, packet, lan->link);
@@ -327,7 +330,7 @@ static __noinline int steer_flow(struct __sk_buff *skb, const struct lan *lan, c
 		}
 		if (result == BEGIN_NO_BACKEND) {
 			report(program, packet, XLB_VERDICT_NO_BACKEND, XLB_EVENT_REFUSED);
-			return ASK_UNHANDLED | XLB_VERDICT_NO_BACKEND;
+			return (known ? ASK_REFUSE : ASK_UNHANDLED) | XLB_VERDICT_NO_BACKEND;
 		}
 		flow = &begun;
 		backend = backend_of(begun.backend_id, begun.generation);

@@ -43,7 +43,7 @@ INLINE int enter_lan(void *ctx, int program)
 	if (!packet.mac_is_own && !packet.mac_is_group)
 		return pass_on(program); /* a promiscuous NIC sees other people's frames */
 
-	if (packet.ethertype == bpf_htons(ETH_P_ARP))
+	if (packet.ethertype == bpf_htons(ETH_P_ARP) && (packet.mac_is_own || packet.mac_is_broadcast))
 		return neighbor_outcome(ctx, program, lan.node, &packet,
 					(__u32)(is_xdp(program)
 							? xlb_answer_arp_xdp(ctx, lan.node, lan.link, &packet)

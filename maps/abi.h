@@ -274,8 +274,9 @@ struct lb_source_key {
 };
 XLB_ASSERT_SIZE(struct lb_source_key, 24);
 
+/* Its family, because ::/0 and its like contain the mapped IPv4 addresses: a match of the other family allows nothing. */
 struct lb_source {
-	__u32 allow; /* 1 */
+	__u32 family; /* 4 or 6 */
 };
 XLB_ASSERT_SIZE(struct lb_source, 4);
 
