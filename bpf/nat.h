@@ -48,6 +48,46 @@ INLINE long replace_address(struct __sk_buff *skb, const struct packet *packet, 
 	return bpf_skb_store_bytes(skb, packet->l3 + (side == SOURCE_SIDE ? 12 : 16), &to->word[3], 4, 0);
 }
 
+/* Addresses and ports as they lie in a packet without options or extension headers: written by one call. */
+struct ipv4_tail {
+	__u16 checksum;
+	__be32 source;
+	__be32 destination;
+	__be16 ports[2];
+} __attribute__((packed));
+
+struct ipv6_tail {
+	struct lb_addr source;
+	struct lb_addr destination;
+	__be16 ports[2];
+};
+
+/* The common case of translate(), behind the transport checksum. */
+INLINE long write_plain(struct __sk_buff *skb, const struct packet *packet, int side, const struct lb_addr *from,
+			const struct lb_addr *to, __be16 to_port)
+{
+	bool source = side == SOURCE_SIDE;
+	__be16 source_port = source ? to_port : packet->source_port;
+	__be16 destination_port = source ? packet->destination_port : to_port;
+
+	if (packet->ipv6) {
+		struct ipv6_tail tail = { source ? *to : packet->source, source ? packet->destination : *to,
+					  { source_port, destination_port } };
+
+		return bpf_skb_store_bytes(skb, packet->l3 + 8, &tail, sizeof(tail), 0);
+	} else {
+		struct iphdr *ip = frame_at(skb, XLB_PROGRAM_LAN_TC, packet->l3, sizeof(*ip));
+		struct ipv4_tail tail = { 0, source ? to->word[3] : packet->source.word[3],
+					  source ? packet->destination.word[3] : to->word[3],
+					  { source_port, destination_port } };
+
+		if (!ip)
+			return -1;
+		tail.checksum = checksum_after(ip->check, sum_add(~from->word[3], to->word[3]));
+		return bpf_skb_store_bytes(skb, packet->l3 + 10, &tail, sizeof(tail), 0);
+	}
+}
+
 /* Address and port of one side of a TCP or UDP packet, or of the first fragment of one. 0, or negative: drop it. */
 INLINE long translate(struct __sk_buff *skb, const struct packet *packet, int side, const struct lb_addr *from,
 		      __be16 from_port, const struct lb_addr *to, __be16 to_port)
@@ -57,11 +97,12 @@ INLINE long translate(struct __sk_buff *skb, const struct packet *packet, int si
 
 	if (replace_address_in_checksum(skb, at, from, to, packet->ipv6, flags))
 		return -1;
-	if (from_port != to_port) {
-		if (bpf_l4_csum_replace(skb, at, from_port, to_port, flags | 2) ||
-		    bpf_skb_store_bytes(skb, packet->l4 + (side == SOURCE_SIDE ? 0 : 2), &to_port, 2, 0))
-			return -1;
-	}
+	if (from_port != to_port && bpf_l4_csum_replace(skb, at, from_port, to_port, flags | 2))
+		return -1;
+	if (packet->l4 - packet->l3 == (packet->ipv6 ? sizeof(struct ipv6hdr) : sizeof(struct iphdr)))
+		return write_plain(skb, packet, side, from, to, to_port);
+	if (bpf_skb_store_bytes(skb, packet->l4 + (side == SOURCE_SIDE ? 0 : 2), &to_port, 2, 0))
+		return -1;
 	return replace_address(skb, packet, side, from, to);
 }
 

@@ -149,13 +149,12 @@ INLINE void remember_affinity(const struct lb_service *service, const struct lb_
 
 /*
  * The same client port to the same backend through another VIP (or another port of it): the backend could not tell the
- * two apart, and the answers of one would go out under the other's address.
+ * two apart, and the answers of one would go out under the other's address. *where: a stale entry of that key is there.
  */
 INLINE bool clashes(const struct lb_flow_key *reverse_key, const struct packet *packet, const struct lb_node *node,
-		    __u64 now)
+		    __u64 now, __u32 *where)
 {
-	__u32 where;
-	struct lb_flow *other = find_flow(reverse_key, &where);
+	struct lb_flow *other = find_flow(reverse_key, where);
 
 	if (!other || other->state == XLB_FLOW_CLOSING || !flow_live(other, packet->protocol, node, now))
 		return false;

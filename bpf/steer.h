@@ -210,6 +210,7 @@ static __noinline int steer_icmp_tc(struct __sk_buff *skb, const struct lan *lan
 struct flow_keys {
 	struct lb_flow_key forward;
 	struct lb_flow_key reverse;
+	bool stale; /* an ended flow of `forward` is still in xlb_flows */
 };
 
 /*
@@ -222,6 +223,7 @@ static __noinline int begin_flow(const struct lan *lan, const struct packet *pac
 	struct choice choice = {};
 	__u64 now = now_ns();
 	struct lb_backend *second;
+	__u32 where;
 
 	if (!source_allowed(service, &packet->source))
 		return BEGIN_DENIED;
@@ -232,7 +234,7 @@ static __noinline int begin_flow(const struct lan *lan, const struct packet *pac
 	}
 	key_from_backend(&keys->reverse, &choice.backend->address, choice.backend->port, &packet->source,
 			 packet->source_port, packet->protocol);
-	if (clashes(&keys->reverse, packet, lan->node, now)) {
+	if (clashes(&keys->reverse, packet, lan->node, now, &where)) {
 		second = backend_by_id(choice.second_id);
 		if (!usable(second))
 			return BEGIN_CLASH;
@@ -241,7 +243,7 @@ static __noinline int begin_flow(const struct lan *lan, const struct packet *pac
 		choice.second_id = 0;
 		key_from_backend(&keys->reverse, &second->address, second->port, &packet->source,
 				 packet->source_port, packet->protocol);
-		if (clashes(&keys->reverse, packet, lan->node, now))
+		if (clashes(&keys->reverse, packet, lan->node, now, &where))
 			return BEGIN_CLASH;
 	}
 	remember_affinity(service, &packet->source, now, &choice);
@@ -261,8 +263,10 @@ static __noinline int begin_flow(const struct lan *lan, const struct packet *pac
 		flow->second_id = choice.second_id;
 	}
 	/* What is left of an earlier life of this client port must not be found first. */
-	bpf_map_delete_elem(&xlb_flows, &keys->forward);
-	bpf_map_delete_elem(&xlb_flows, &keys->reverse);
+	if (keys->stale)
+		bpf_map_delete_elem(&xlb_flows, &keys->forward);
+	if (where == IN_FLOWS)
+		bpf_map_delete_elem(&xlb_flows, &keys->reverse);
 	bpf_map_update_elem(&xlb_half_open, &keys->reverse, flow, BPF_ANY);
 	bpf_map_update_elem(&xlb_half_open, &keys->forward, flow, BPF_ANY);
 	return BEGIN_OK;
@@ -291,6 +295,7 @@ static __noinline int steer_flow(struct __sk_buff *skb, const struct lan *lan, c
 	key_to_backend(&keys.forward, &packet->source, packet->source_port, &packet->destination, packet->destination_port,
 		       packet->protocol);
 	flow = find_flow(&keys.forward, &where);
+	keys.stale = where == IN_FLOWS;
 	known = flow && !first; /* such a packet never falls back: nobody else knows its connection */
 	if (flow && flow_live(flow, packet->protocol, lan->node, now) &&
 	    !(first && flow->state == XLB_FLOW_CLOSING))
