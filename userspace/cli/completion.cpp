@@ -13,7 +13,7 @@ struct Word {
   std::string description;
 };
 
-struct Place {
+struct Point {
   std::string path;            // "", "pool", "pool add"
   std::vector<Word> words;     // commands and options that may follow
   bool interface = false;      // takes the name of an interface
@@ -28,29 +28,29 @@ void add_options(const CLI::App& app, std::vector<Word>& words) {
   }
 }
 
-void walk(const CLI::App& app, const CLI::App& root, const std::string& path, std::vector<Place>& places) {
-  Place place{path, {}, false};
+void walk(const CLI::App& app, const CLI::App& root, const std::string& path, std::vector<Point>& points) {
+  Point point{path, {}, false};
   for (const CLI::App* command : app.get_subcommands({})) {
     if (hidden(command)) continue;
-    place.words.push_back({command->get_name(), command->get_description()});
+    point.words.push_back({command->get_name(), command->get_description()});
   }
-  add_options(app, place.words);
-  if (&app != &root) add_options(root, place.words);
+  add_options(app, point.words);
+  if (&app != &root) add_options(root, point.words);
   // What is both global and the command's own (--help) once only.
   std::vector<Word> once;
-  for (const Word& word : place.words)
+  for (const Word& word : point.words)
     if (std::none_of(once.begin(), once.end(), [&](const Word& other) { return other.text == word.text; })) once.push_back(word);
-  place.words = std::move(once);
-  for (const CLI::Option* option : app.get_options()) place.interface |= option->get_single_name() == "IFACE";
-  places.push_back(std::move(place));
+  point.words = std::move(once);
+  for (const CLI::Option* option : app.get_options()) point.interface |= option->get_single_name() == "IFACE";
+  points.push_back(std::move(point));
   for (const CLI::App* command : app.get_subcommands({}))
-    if (!hidden(command)) walk(*command, root, path.empty() ? command->get_name() : path + " " + command->get_name(), places);
+    if (!hidden(command)) walk(*command, root, path.empty() ? command->get_name() : path + " " + command->get_name(), points);
 }
 
-std::vector<Place> places_of(const CLI::App& app) {
-  std::vector<Place> places;
-  walk(app, app, "", places);
-  return places;
+std::vector<Point> points_of(const CLI::App& app) {
+  std::vector<Point> points;
+  walk(app, app, "", points);
+  return points;
 }
 
 // "--mode" -> "auto native tc generic"; the same words wherever an option of that name stands.
@@ -69,9 +69,9 @@ std::string quoted(const std::string& text) {
   return result + "'";
 }
 
-std::string texts(const Place& place) {
+std::string texts(const Point& point) {
   std::vector<std::string> words;
-  for (const Word& word : place.words) words.push_back(word.text);
+  for (const Word& word : point.words) words.push_back(word.text);
   return joined(words, " ");
 }
 
@@ -95,21 +95,21 @@ _xdp_lb() {
   for word in "${COMP_WORDS[@]:1:COMP_CWORD-1}"; do
     case "$path $word" in
 )";
-  const auto places = places_of(app);
-  for (const Place& place : places) {
-    if (place.path.empty()) continue;
-    const auto blank = place.path.rfind(' ');
-    const std::string before = blank == std::string::npos ? "" : place.path.substr(0, blank);
-    const std::string last = blank == std::string::npos ? place.path : place.path.substr(blank + 1);
-    text += "      " + quoted(before + " " + last) + ") path=" + quoted(place.path) + " ;;\n";
+  const auto points = points_of(app);
+  for (const Point& point : points) {
+    if (point.path.empty()) continue;
+    const auto blank = point.path.rfind(' ');
+    const std::string before = blank == std::string::npos ? "" : point.path.substr(0, blank);
+    const std::string last = blank == std::string::npos ? point.path : point.path.substr(blank + 1);
+    text += "      " + quoted(before + " " + last) + ") path=" + quoted(point.path) + " ;;\n";
   }
   text += "    esac\n  done\n  local words=\n  case $path in\n";
-  for (const Place& place : places) {
-    text += "    " + quoted(place.path) + ") words=" + quoted(texts(place)) + " ;;\n";
+  for (const Point& point : points) {
+    text += "    " + quoted(point.path) + ") words=" + quoted(texts(point)) + " ;;\n";
   }
   text += "  esac\n  case $path in\n";
-  for (const Place& place : places)
-    if (place.interface) text += "    " + quoted(place.path) + ") words=\"$words $(ls /sys/class/net)\" ;;\n";
+  for (const Point& point : points)
+    if (point.interface) text += "    " + quoted(point.path) + ") words=\"$words $(ls /sys/class/net)\" ;;\n";
   text += R"(  esac
   COMPREPLY=($(compgen -W "$words" -- "$current"))
 }
@@ -131,10 +131,10 @@ function __xdp_lb_path
   for word in $tokens[2..-1]
     set -l longer (string join ' ' $path $word)
     if contains -- $longer )";
-  const auto places = places_of(app);
+  const auto points = points_of(app);
   std::vector<std::string> paths;
-  for (const Place& place : places)
-    if (!place.path.empty()) paths.push_back(quoted(place.path));
+  for (const Point& point : points)
+    if (!point.path.empty()) paths.push_back(quoted(point.path));
   text += joined(paths, " ") + R"(
       set path $path $word
     end
@@ -144,9 +144,9 @@ end
 complete -c xdp-lb -f
 )";
   const auto values = values_of(context);
-  for (const Place& place : places) {
-    const std::string condition = " -n " + quoted("test \"$(__xdp_lb_path)\" = \"" + place.path + "\"");
-    for (const Word& word : place.words) {
+  for (const Point& point : points) {
+    const std::string condition = " -n " + quoted("test \"$(__xdp_lb_path)\" = \"" + point.path + "\"");
+    for (const Word& word : point.words) {
       std::string line = "complete -c xdp-lb" + condition;
       if (word.text.starts_with("--"))
         line += " -l " + word.text.substr(2);
@@ -158,7 +158,7 @@ complete -c xdp-lb -f
       if (word.text == "--filename" || word.text == "-f") line += " -r -F";
       text += line + " -d " + quoted(word.description) + "\n";
     }
-    if (place.interface) text += "complete -c xdp-lb" + condition + " -a '(ls /sys/class/net)'\n";
+    if (point.interface) text += "complete -c xdp-lb" + condition + " -a '(ls /sys/class/net)'\n";
   }
   return text;
 }
