@@ -2,7 +2,10 @@
 // How long the mind takes: from what is declared to the edits of the tables, for a large cluster's worth of services, and
 // again when one endpoint has changed. No kernel: the edits are counted, applying them is measured elsewhere.
 //
-//   xlb_bench_mind SERVICES BACKENDS ROUNDS      prints one JSON object
+// Endpoints sit in 100 pods of this node, which is as many as a node holds. Slots are remembered between passes, as the
+// daemon does.
+//
+//   xlb_bench_mind SERVICES PORTS BACKENDS ROUNDS      prints one JSON object
 #include <algorithm>
 #include <chrono>
 #include <cstdio>
@@ -19,12 +22,14 @@ namespace {
 
 using namespace xlb;
 
+constexpr std::uint32_t kPods = 100;
+
 Address numbered(std::uint8_t first, std::uint32_t number) {
   return Address::from_ipv4({first, static_cast<std::uint8_t>(number >> 16), static_cast<std::uint8_t>(number >> 8),
                              static_cast<std::uint8_t>(number)});
 }
 
-Objects cluster(std::uint32_t services, std::uint32_t backends) {
+Objects cluster(std::uint32_t services, std::uint32_t ports, std::uint32_t backends) {
   Objects objects;
   Pool pool;
   pool.name.name = "bench";
@@ -36,12 +41,17 @@ Objects cluster(std::uint32_t services, std::uint32_t backends) {
   for (std::uint32_t i = 0; i < services; ++i) {
     Service service;
     service.name.name = "service" + std::to_string(i);
-    service.ports.push_back({"http", Protocol::tcp, 80, "8000"});
+    for (std::uint32_t port = 0; port < ports; ++port) {
+      const std::string name = "port" + std::to_string(port);
+      service.ports.push_back({name, Protocol::tcp, static_cast<std::uint16_t>(80 + port), name});
+    }
     objects.services.push_back(service);
     EndpointSlice slice;
     slice.name.name = service.name.name + "-bench";
     slice.service = service.name.name;
-    slice.ports.push_back({"http", Protocol::tcp, 8000});
+    for (const ServicePort& port : service.ports) {
+      slice.ports.push_back({port.name, Protocol::tcp, static_cast<std::uint16_t>(7920 + port.port)});
+    }
     for (std::uint32_t j = 0; j < backends; ++j) {
       Endpoint endpoint;
       endpoint.addresses.push_back(numbered(10, i * backends + j + 1));
@@ -60,11 +70,10 @@ Machine machine(const Objects& objects) {
   link.attach_ifindex = link.l3_ifindex = 2;
   link.subnets.push_back({numbered(172, 0x100000), 12});
   machine.links.push_back(link);
-  std::uint32_t ifindex = 100;
   for (const Address& address : backend_addresses(objects)) {
     Place place;
     place.kind = Place::Kind::pod;
-    place.veth_ifindex = ifindex++;
+    place.veth_ifindex = 100 + address.bytes[15] % kPods;
     machine.places[address] = place;
   }
   return machine;
@@ -77,11 +86,11 @@ struct Step {
 };
 
 Result<Step> think(const Objects& objects, const Machine& machine, const Assignments& held, const Tables& installed,
-                   const Capacity& capacity) {
+                   const Capacity& capacity, SlotMemory& memory) {
   const auto start = std::chrono::steady_clock::now();
   const Allocation allocation = allocate(objects, held, {});
   const Desired desired = decide(objects, allocation.held, machine, allocation.refusals, {});
-  auto tables = compile(desired, installed, capacity, 1);
+  auto tables = compile(desired, installed, capacity, 1, &memory);
   if (!tables) return tables.error();
   const Edits edits = plan(installed, *tables);
   const std::chrono::duration<double, std::milli> took = std::chrono::steady_clock::now() - start;
@@ -93,12 +102,12 @@ double median(std::vector<double> values) {
   return values[values.size() / 2];
 }
 
-int run(std::uint32_t services, std::uint32_t backends, int rounds) {
+int run(std::uint32_t services, std::uint32_t ports, std::uint32_t backends, int rounds) {
   Capacity capacity;
-  capacity.services = services * 2 + 1;
-  capacity.backends = services * backends * 2 + 1;
-  capacity.slots = services * slot_count(backends) * 2;
-  const Objects before = cluster(services, backends);
+  capacity.services = services * ports * 2 + 1;
+  capacity.backends = services * ports * backends * 2 + 1;
+  capacity.slots = services * ports * slot_count(backends) * 2;
+  const Objects before = cluster(services, ports, backends);
   const Assignments held = allocate(before, {}, {}).held;
   Objects after = before;
   after.slices[services / 2].endpoints[0].addresses[0] = numbered(11, 1);
@@ -106,9 +115,10 @@ int run(std::uint32_t services, std::uint32_t backends, int rounds) {
   std::vector<double> cold, change;
   std::size_t all_edits = 0, edits = 0;
   for (int round = 0; round < rounds; ++round) {
-    auto first = think(before, here, {}, Tables{}, capacity);
+    SlotMemory memory;
+    auto first = think(before, here, {}, Tables{}, capacity, memory);
     if (!first) return std::fprintf(stderr, "mind: %s\n", first.error().text.c_str()), 1;
-    auto second = think(after, then, held, first->tables, capacity);
+    auto second = think(after, then, held, first->tables, capacity, memory);
     if (!second) return std::fprintf(stderr, "mind: %s\n", second.error().text.c_str()), 1;
     cold.push_back(first->ms);
     change.push_back(second->ms);
@@ -117,17 +127,17 @@ int run(std::uint32_t services, std::uint32_t backends, int rounds) {
   }
   std::printf("{\"services\": %u, \"backends\": %u, \"cold_ms\": %.2f, \"cold_edits\": %zu, \"change_ms\": %.2f, "
               "\"change_edits\": %zu}\n",
-              services, services * backends, median(cold), all_edits, median(change), edits);
+              services * ports, services * ports * backends, median(cold), all_edits, median(change), edits);
   return 0;
 }
 
 }  // namespace
 
 int main(int argc, char** argv) {
-  if (argc != 4) {
-    std::fprintf(stderr, "usage: xlb_bench_mind SERVICES BACKENDS ROUNDS\n");
+  if (argc != 5) {
+    std::fprintf(stderr, "usage: xlb_bench_mind SERVICES PORTS BACKENDS ROUNDS\n");
     return 2;
   }
-  return run(static_cast<std::uint32_t>(std::stoul(argv[1])), static_cast<std::uint32_t>(std::stoul(argv[2])),
-             std::stoi(argv[3]));
+  const auto number = [argv](int index) { return static_cast<std::uint32_t>(std::stoul(argv[index])); };
+  return run(number(1), number(2), number(3), std::stoi(argv[4]));
 }
