@@ -62,7 +62,7 @@ struct ipv6_tail {
 	__be16 ports[2];
 };
 
-/* The common case of translate(), behind the transport checksum. */
+/* The common case of write_addresses(). */
 INLINE long write_plain(struct __sk_buff *skb, const struct packet *packet, int side, const struct lb_addr *from,
 			const struct lb_addr *to, __be16 to_port)
 {
@@ -88,6 +88,16 @@ INLINE long write_plain(struct __sk_buff *skb, const struct packet *packet, int 
 	}
 }
 
+INLINE long write_addresses(struct __sk_buff *skb, const struct packet *packet, int side, const struct lb_addr *from,
+			    const struct lb_addr *to, __be16 to_port)
+{
+	if (packet->l4 - packet->l3 == (packet->ipv6 ? sizeof(struct ipv6hdr) : sizeof(struct iphdr)))
+		return write_plain(skb, packet, side, from, to, to_port);
+	if (bpf_skb_store_bytes(skb, packet->l4 + (side == SOURCE_SIDE ? 0 : 2), &to_port, 2, 0))
+		return -1;
+	return replace_address(skb, packet, side, from, to);
+}
+
 /* Address and port of one side of a TCP or UDP packet, or of the first fragment of one. 0, or negative: drop it. */
 INLINE long translate(struct __sk_buff *skb, const struct packet *packet, int side, const struct lb_addr *from,
 		      __be16 from_port, const struct lb_addr *to, __be16 to_port)
@@ -95,15 +105,17 @@ INLINE long translate(struct __sk_buff *skb, const struct packet *packet, int si
 	__u64 flags = packet->protocol == IPPROTO_UDP ? BPF_F_MARK_MANGLED_0 : 0;
 	__u32 at = packet->l4 + checksum_offset(packet->protocol);
 
+	if (packet->no_checksum) {
+		/* Nothing in the packet takes back the change in a sum that the NIC made; IPv4's header does for its address. */
+		bpf_csum_update(skb, packet->ipv6 ? sum_add(sum_change_address(from, to), sum_change16(from_port, to_port))
+						  : sum_change16(from_port, to_port));
+		return write_addresses(skb, packet, side, from, to, to_port);
+	}
 	if (replace_address_in_checksum(skb, at, from, to, packet->ipv6, flags))
 		return -1;
 	if (from_port != to_port && bpf_l4_csum_replace(skb, at, from_port, to_port, flags | 2))
 		return -1;
-	if (packet->l4 - packet->l3 == (packet->ipv6 ? sizeof(struct ipv6hdr) : sizeof(struct iphdr)))
-		return write_plain(skb, packet, side, from, to, to_port);
-	if (bpf_skb_store_bytes(skb, packet->l4 + (side == SOURCE_SIDE ? 0 : 2), &to_port, 2, 0))
-		return -1;
-	return replace_address(skb, packet, side, from, to);
+	return write_addresses(skb, packet, side, from, to, to_port);
 }
 
 #endif /* XLB_BPF_NAT_H */

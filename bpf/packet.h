@@ -64,6 +64,7 @@ struct packet {
 	__u8 mac_is_broadcast;
 	__u8 tagged;       /* tags in the frame or in the metadata: 0, 1, 2 */
 	__u8 ipv6;
+	__u8 no_checksum;  /* UDP whose sender made none */
 };
 
 /* ---- the two contexts -------------------------------------------------------------------------------------------- */
@@ -334,6 +335,7 @@ INLINE bool read_transport(void *ctx, int program, struct packet *packet)
 	packet->icmp_type = 0;
 	packet->payload = 0;
 	packet->fragment_id = 0;
+	packet->no_checksum = 0;
 
 	if (!packet->ipv6) {
 		struct iphdr *ip = frame_at(ctx, program, packet->l3, sizeof(*ip));
@@ -387,7 +389,9 @@ INLINE bool read_transport(void *ctx, int program, struct packet *packet)
 		packet->source_port = udp->source;
 		packet->destination_port = udp->dest;
 		packet->payload = l3_end - l4 - (__u32)sizeof(*udp);
-		if (bpf_ntohs(udp->len) < sizeof(*udp))
+		packet->no_checksum = udp->check == 0;
+		if (bpf_ntohs(udp->len) < sizeof(*udp) ||
+		    (packet->fragment == WHOLE && l4 + bpf_ntohs(udp->len) > l3_end))
 			return false;
 	} else if (packet->protocol == (packet->ipv6 ? IPPROTO_ICMPV6 : IPPROTO_ICMP)) {
 		__u8 *icmp = frame_at(ctx, program, l4, 8);
