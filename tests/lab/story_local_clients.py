@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import sys
+from typing import Callable
 
 from . import servers
 from .namespace import Namespace
@@ -60,35 +61,33 @@ class LocalClients(Story):
     def python(self, host: Namespace, program: str, vip: str) -> list[str]:
         return host.run(sys.executable, "-c", program, vip, timeout=10).stdout.split()
 
-    def everywhere(self):
-        """The node, a pod that is no backend, and the backend itself (which must reach itself)."""
+    def everywhere(self, check: Callable[[Namespace, str], None]) -> None:
+        """From the node, a pod that is no backend, and the backend itself (which must reach itself)."""
         for host in (self.node, self.pods[1], self.pods[0]):
             for vip in (FIRST_VIP, FIRST_VIP6):
                 with self.subTest(host=host.role, vip=vip):
-                    yield host, vip
+                    check(host, vip)
 
     def test_curl(self) -> None:
-        for host, vip in self.everywhere():
+        def check(host: Namespace, vip: str) -> None:
             name = f"[{vip}]" if ":" in vip else vip
             for url in (f"http://{name}/", f"https://{name}/"):
                 body = host.run("curl", "-sSk", "--max-time", "3", url).stdout
                 self.assertEqual(body.split()[0], "pi1-pod8")
 
+        self.everywhere(check)
+
     def test_peer_name_is_the_vip(self) -> None:
-        for host, vip in self.everywhere():
-            self.assertEqual(self.python(host, TCP_PEER, vip), [vip])
+        self.everywhere(lambda host, vip: self.assertEqual(self.python(host, TCP_PEER, vip), [vip]))
 
     def test_udp_connected(self) -> None:
-        for host, vip in self.everywhere():
-            self.assertEqual(self.python(host, UDP_CONNECTED, vip), ["x", vip])
+        self.everywhere(lambda host, vip: self.assertEqual(self.python(host, UDP_CONNECTED, vip), ["x", vip]))
 
     def test_udp_answers_come_from_the_vip(self) -> None:
-        for host, vip in self.everywhere():
-            self.assertEqual(self.python(host, UDP_UNCONNECTED, vip), ["x", vip, "53"])
+        self.everywhere(lambda host, vip: self.assertEqual(self.python(host, UDP_UNCONNECTED, vip), ["x", vip, "53"]))
 
     def test_udp_closed_port_is_refused(self) -> None:
-        for host, vip in self.everywhere():
-            self.assertEqual(self.python(host, UDP_CLOSED, vip), ["refused"])
+        self.everywhere(lambda host, vip: self.assertEqual(self.python(host, UDP_CLOSED, vip), ["refused"]))
 
     def test_ipv4_mapped_socket(self) -> None:
         """What Go and Java open: one IPv6 socket for both families."""
@@ -99,10 +98,12 @@ class LocalClients(Story):
                 self.assertEqual(host.run(sys.executable, "-c", program).stdout.split(), [f"::ffff:{FIRST_VIP}"])
 
     def test_unknown_port_is_refused(self) -> None:
-        for host, vip in self.everywhere():
+        def check(host: Namespace, vip: str) -> None:
             name = f"[{vip}]" if ":" in vip else vip
             done = host.run("curl", "-sS", "--max-time", "3", f"http://{name}:81/", check=False)
             self.assertEqual(done.returncode, 7, f"refused is 7, time-out 28: {done.stderr}")
+
+        self.everywhere(check)
 
     def test_others_are_not_translated(self) -> None:
         """Only the node's own cgroup: the LAN client of this process goes over the wire."""

@@ -123,6 +123,7 @@ class Taken(Story):
             self.attach()
             self.node.lb("upgrade")
             time.sleep(0.3)
+        self.assertEqual(who_has(self.lan, FIRST_VIP, "0.0.0.0"), [self.node.mac()])
         probes = [a for a in arp.arps("0.0.0.0") if a.target == FIRST_VIP]
         self.assertEqual(probes, [])
 
