@@ -175,15 +175,7 @@ TEST_P(NdTest, TaggedSolicitationIsAnsweredWithThatVlansMac) {
 
 TEST_P(NdTest, CutAtEveryBytePasses) {
   const Bytes whole = solicitation(client_mac);
-  for (std::size_t length = 14; length < whole.size(); length++) {
-    Input input{.frame = whole, .ifindex = lan};
-    if (with_xdp()) input.frame.resize(length);
-    if (!with_xdp()) input.cut = static_cast<std::uint32_t>(length);
-    Bytes expected = whole;
-    expected.resize(length);
-    if (with_xdp() && length < 54) continue;  // the test run of the twin refuses such frames; the tc way cuts them itself
-    expect_ignored(receive(input), expected);
-  }
+  for (std::size_t length = 14; length < whole.size(); length++) expect_ignored_cut(whole, length);
 }
 
 TEST_P(NdTest, LengthFieldShorterThanTheMessagePasses) {

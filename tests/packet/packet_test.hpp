@@ -92,6 +92,8 @@ class PacketTest : public testing::TestWithParam<Setting> {
   packet::Udp udp_answer(std::uint16_t client_port = kClientPort) const;
 
   // ---- ways ----
+  // The first `length` bytes of a frame, which test runs themselves may find too short.
+  Fate receive_cut(const packet::Bytes& frame, std::size_t length);
   // The whole way in through lan0.
   Fate receive(const packet::Packet& packet) { return receive(Input{.frame = packet.bytes(), .ifindex = lan}); }
   Fate receive(Input input);
@@ -104,6 +106,7 @@ class PacketTest : public testing::TestWithParam<Setting> {
   // Untouched to the kernel, nothing counted, nothing remembered.
   void expect_ignored(const packet::Packet& packet);
   void expect_ignored(const Fate& fate, const packet::Bytes& frame);
+  void expect_ignored_cut(const packet::Bytes& frame, std::size_t length);
   // Untouched to the kernel, with one verdict.
   void expect_left(const Fate& fate, const packet::Bytes& frame, enum xlb_verdict verdict);
   // Sent on: tc redirect; these bytes, this one verdict of this many bytes, all checksums right.

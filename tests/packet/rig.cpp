@@ -245,7 +245,7 @@ void Rig::allow_source(std::uint32_t service_id, const packet::IpAddress& prefix
   const lb_source_key key{.prefix_len = 32 + length + (prefix.is_ipv4() ? 96u : 0u),
                           .service_id = htonl(service_id),
                           .prefix = prefix.abi()};
-  const lb_source value{.allow = 1};
+  const lb_source value{.family = prefix.is_ipv4() ? 4u : 6u};
   update("xlb_sources", &key, &value);
 }
 
@@ -256,6 +256,8 @@ void Rig::put_flow(const lb_flow_key& key, const lb_flow& flow, bool half_open) 
 void Rig::remove_flow(const lb_flow_key& key, bool half_open) {
   must(bpf_map_delete_elem(map_file(half_open ? "xlb_half_open" : "xlb_flows"), &key) == 0, "delete a flow");
 }
+
+void Rig::put_fragment(const lb_frag_key& key, const lb_frag& value) { update("xlb_frags", &key, &value); }
 
 void Rig::put_affinity(const lb_affinity_key& key, const lb_affinity& value) { update("xlb_affinity", &key, &value); }
 

@@ -83,6 +83,7 @@ class Rig {
 
   void put_flow(const lb_flow_key& key, const lb_flow& flow, bool half_open = false);
   void remove_flow(const lb_flow_key& key, bool half_open = false);
+  void put_fragment(const lb_frag_key& key, const lb_frag& value);
   void put_affinity(const lb_affinity_key& key, const lb_affinity& value);
 
   Output run(Program program, const Input& input);
