@@ -42,7 +42,7 @@ Json backend_json(const DesiredBackend& backend, const Observation& seen,
                   const std::map<BackendKey, lb_backend>& installed) {
   const auto row = installed.find({backend.address, backend.port, static_cast<std::uint8_t>(backend.protocol)});
   const bool in_force = row != installed.end();
-  const bool healthy = nothing_attached(seen) ? backend.place.kind != Place::Kind::absent
+  const bool healthy = nothing_attached(seen) ? backend.place.kind != Place::Kind::absent && !backend.draining
                                               : in_force && !(row->second.flags & XLB_BACKEND_DRAINING);
   return {{"address", backend.address.text()},
           {"port", backend.port},

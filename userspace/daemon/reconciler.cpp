@@ -54,6 +54,22 @@ std::vector<ServiceOutcome> service_outcomes(const Assignments& before, const Ju
   return outcomes;
 }
 
+// Why VIPs that stand are not answered for, in so many words; bounded, because a link that is down concerns them all.
+std::vector<std::string> unowned_reasons(const Desired& desired) {
+  constexpr std::size_t most = 5;
+  std::vector<std::string> reasons;
+  std::size_t left = 0;
+  for (const DesiredVip& vip : desired.vips) {
+    if (vip.owned) continue;
+    if (reasons.size() < most)
+      reasons.push_back("VIP " + vip.address.text() + " is not answered for: " + vip.reason);
+    else
+      ++left;
+  }
+  if (left != 0) reasons.push_back(std::to_string(left) + " more VIPs are not answered for: xdp-lb status -o wide");
+  return reasons;
+}
+
 bool same(const State& left, const State& right) {
   return left.held == right.held && left.conflicts == right.conflicts && left.probed == right.probed;
 }
@@ -235,6 +251,7 @@ Result<Outcome> Reconciler::carry_out(const Observation& seen, const Judgement& 
       std::any_of(seen.machine.places.begin(), seen.machine.places.end(),
                   [](const auto& entry) { return entry.second.kind == Place::Kind::routed; });
   if (seen.attached.empty()) return outcome;
+  for (std::string& reason : unowned_reasons(judged.desired)) outcome.warnings.push_back(std::move(reason));
 
   const Edits edits = plan(seen.installed, judged.wanted);
   for (const Edit& edit : edits) outcome.edits.push_back(describe(edit));
