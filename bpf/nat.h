@@ -37,7 +37,7 @@ INLINE long replace_address_in_checksum(struct __sk_buff *skb, __u32 offset, con
 	return error;
 }
 
-/* The address alone (later fragments): IPv4 header checksum included. */
+/* The address where a checksum further in takes back its change in the sum of the frame; IPv4's own header does. */
 INLINE long replace_address(struct __sk_buff *skb, const struct packet *packet, int side, const struct lb_addr *from,
 			    const struct lb_addr *to)
 {
@@ -46,6 +46,15 @@ INLINE long replace_address(struct __sk_buff *skb, const struct packet *packet, 
 	if (bpf_l3_csum_replace(skb, packet->l3 + 10, from->word[3], to->word[3], 4))
 		return -1;
 	return bpf_skb_store_bytes(skb, packet->l3 + (side == SOURCE_SIDE ? 12 : 16), &to->word[3], 4, 0);
+}
+
+/* The address of a later fragment: in IPv6 nothing takes back its change in a sum that the NIC made. */
+INLINE long replace_fragment_address(struct __sk_buff *skb, const struct packet *packet, int side,
+				     const struct lb_addr *from, const struct lb_addr *to)
+{
+	if (packet->ipv6)
+		bpf_csum_update(skb, sum_change_address(from, to));
+	return replace_address(skb, packet, side, from, to);
 }
 
 /* Addresses and ports as they lie in a packet without options or extension headers: written by one call. */

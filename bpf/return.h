@@ -45,7 +45,7 @@ INLINE int return_fragment(struct __sk_buff *skb, int program, const struct lb_n
 	if (!frag || not_here(program, frag->flags))
 		return TC_ACT_UNSPEC;
 	count_out(frag->service_id, packet->length);
-	if (replace_address(skb, packet, SOURCE_SIDE, &packet->source, &frag->vip))
+	if (replace_fragment_address(skb, packet, SOURCE_SIDE, &packet->source, &frag->vip))
 		return return_failed(program, node, packet);
 	return leave(skb, program, node, packet, frag->l3_ifindex, XLB_VERDICT_FRAGMENT_OUT);
 }

@@ -116,7 +116,7 @@ static __noinline int steer_fragment(struct __sk_buff *skb, const struct lan *la
 		return dropped(skb, XLB_PROGRAM_LAN_TC, lan, packet, XLB_VERDICT_FRAGMENT_UNKNOWN);
 	count_in(frag->service_id, packet->length);
 	through_kernel = needs_kernel(skb, backend, frag->flags);
-	if (replace_address(skb, packet, DESTINATION_SIDE, &packet->destination, &backend->address))
+	if (replace_fragment_address(skb, packet, DESTINATION_SIDE, &packet->destination, &backend->address))
 		return failed(lan, packet);
 	return deliver(skb, lan, packet, backend, through_kernel, XLB_VERDICT_FRAGMENT_IN);
 }
@@ -284,7 +284,7 @@ static __noinline int steer_flow(struct __sk_buff *skb, const struct lan *lan, c
 	bool tcp = packet->protocol == IPPROTO_TCP;
 	bool first = tcp && (packet->tcp_flags & (TCP_SYN | TCP_ACK)) == TCP_SYN;
 	struct flow_keys keys;
-	struct lb_flow *flow, begun = {};
+	struct lb_flow *flow, begun;
 	struct lb_backend *backend = NULL;
 	struct lb_service *service;
 	__u32 where;
@@ -322,6 +322,7 @@ static __noinline int steer_flow(struct __sk_buff *skb, const struct lan *lan, c
 			return ASK_REFUSE | XLB_VERDICT_NO_BACKEND;
 		if (!service)
 			return ASK_UNHANDLED | (tcp ? XLB_VERDICT_REJECTED_TCP : XLB_VERDICT_REJECTED_UDP);
+		__builtin_memset(&begun, 0, sizeof(begun));
 		begun.l3_ifindex = reply_interface(skb, packet, lan->link);
 		result = begin_flow(lan, packet, service, &begun, &keys);
 		if (result == BEGIN_DENIED) {
