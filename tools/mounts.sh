@@ -3,6 +3,10 @@
 
 mounted=()
 
+is_mounted() { # where
+  awk -v w="$1" '$2 == w {found = 1} END {exit !found}' /proc/mounts
+}
+
 mount_missing() { # type, where
   if [[ $(id -u) == 0 ]] && ! awk -v t="$1" -v w="$2" '$2 == w && $3 == t {found = 1} END {exit !found}' /proc/mounts 2>/dev/null; then
     mkdir -p "$2" 2>/dev/null
@@ -21,6 +25,10 @@ mount_all() {
   # Labs give each node a cgroup of its own. A machine with the hybrid layout has cgroup2 elsewhere, and that will do.
   if ! awk '$3 == "cgroup2" {found = 1} END {exit !found}' /proc/mounts; then
     mount_missing cgroup2 /sys/fs/cgroup
+  fi
+  # `ip netns add` makes this a mount of its own, for good: here, only for as long as we run.
+  if [[ $(id -u) == 0 ]] && ! is_mounted /run/netns; then
+    mkdir -p /run/netns && mount --bind /run/netns /run/netns && mounted=(/run/netns "${mounted[@]}")
   fi
 }
 

@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """One network namespace of a lab: commands, processes and sockets inside it.
 
-`nsenter --net=` is used and never `ip netns exec`, which mounts a /sys of its own and so hides bpffs.
+`nsenter --net=` is used, never `ip netns exec` or `ip -n`: those mount a /sys of their own, which hides bpffs, and
+cannot do so in a chroot.
 """
 
 from __future__ import annotations
@@ -104,13 +105,13 @@ class Namespace:
 
     def ip(self, *lines: str) -> None:
         """Lines for `ip -batch`: one process however many there are."""
-        done = subprocess.run(["ip", "-n", self.name, "-batch", "-"], input="\n".join(lines), text=True,
+        done = subprocess.run(["nsenter", f"--net={self.path}", "ip", "-batch", "-"], input="\n".join(lines), text=True,
                               capture_output=True)
         if done.returncode != 0:
             raise CommandFailed(f"{self.role}: ip {'; '.join(lines)}: {done.stderr.strip()}")
 
     def ip_json(self, *arguments: str) -> list[dict]:
-        out = _host("ip", "-n", self.name, "-j", *arguments).stdout
+        out = _host("nsenter", f"--net={self.path}", "ip", "-j", *arguments).stdout
         return json.loads(out) if out.strip() else []
 
     def sysctl(self, **settings: object) -> None:
