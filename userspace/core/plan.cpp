@@ -13,6 +13,7 @@
 #include "userspace/core/plan.hpp"
 
 #include <algorithm>
+#include <initializer_list>
 #include <iterator>
 #include <set>
 
@@ -81,7 +82,8 @@ struct Ranges {
 
 class Planner {
  public:
-  Planner(const Tables& installed, const Tables& wanted) : installed_(installed), wanted_(wanted) {}
+  Planner(const Tables& installed, const Tables& wanted, const Capacity& capacity)
+      : installed_(installed), wanted_(wanted), capacity_(capacity) {}
 
   Edits run() {
     compare(installed_.links, wanted_.links, setter<EditLink>(make_), remover<EditLink>(links_gone_));
@@ -114,14 +116,28 @@ class Planner {
         [&](const Group& group) {
           groups_gone_.push_back(EditGroup{group, false});
         });
-    for (Edits* phase : {&groups_gone_, &vips_gone_, &services_gone_, &sources_gone_, &slots_gone_, &backends_gone_,
-                         &returns_gone_, &links_gone_}) {
-      std::move(phase->begin(), phase->end(), std::back_inserter(make_));
+    Edits edits;
+    const auto append = [&](std::initializer_list<Edits*> phases) {
+      for (Edits* phase : phases) std::move(phase->begin(), phase->end(), std::back_inserter(edits));
+    };
+    if (crowded()) {
+      append({&groups_gone_, &vips_gone_, &services_gone_, &sources_gone_, &make_, &slots_gone_});
+    } else {
+      append({&make_, &groups_gone_, &vips_gone_, &services_gone_, &sources_gone_, &slots_gone_});
     }
-    return std::move(make_);
+    append({&backends_gone_, &returns_gone_, &links_gone_});
+    return edits;
   }
 
  private:
+  // Would a table overflow while old and new rows stand in it together?
+  [[nodiscard]] bool crowded() const {
+    const auto together = [](const auto& wanted, const Edits& gone) { return wanted.size() + gone.size(); };
+    return together(wanted_.vips, vips_gone_) > XLB_MAX_VIPS ||
+           together(wanted_.services, services_gone_) > capacity_.services ||
+           together(wanted_.sources, sources_gone_) > capacity_.sources;
+  }
+
   // Is the installed range left as it is, or replaced in place by the service that has it?
   [[nodiscard]] bool range_in_the_way(std::uint32_t base, const std::vector<lb_slot>& old_slots) const {
     const auto same_base = wanted_.slots.find(base);
@@ -238,6 +254,7 @@ class Planner {
 
   const Tables& installed_;
   const Tables& wanted_;
+  const Capacity& capacity_;
   std::set<std::uint32_t> ranges_in_the_way_;  // bases
   std::set<std::uint32_t> ids_in_the_way_;     // of backends
   std::set<ServiceKey> displaced_;
@@ -248,8 +265,8 @@ class Planner {
 
 }  // namespace
 
-Edits plan(const Tables& installed, const Tables& wanted) {
-  return Planner(installed, wanted).run();
+Edits plan(const Tables& installed, const Tables& wanted, const Capacity& capacity) {
+  return Planner(installed, wanted, capacity).run();
 }
 
 }  // namespace xlb

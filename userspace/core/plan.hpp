@@ -48,7 +48,9 @@ struct EditGroup {
 using Edit = std::variant<EditLink, EditReturn, EditBackend, EditSlots, EditService, EditSource, EditVip, EditGroup>;
 using Edits = std::vector<Edit>;
 
-Edits plan(const Tables& installed, const Tables& wanted);
+// `capacity`: where old and new rows together do not fit into a table, what goes is removed before the new is
+// written.
+Edits plan(const Tables& installed, const Tables& wanted, const Capacity& capacity = {});
 Tables apply(const Edits& edits, Tables tables);
 
 // One line for a log or a test: "backend 3 = 10.42.0.8:8000/TCP live local generation 2".

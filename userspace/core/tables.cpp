@@ -359,7 +359,6 @@ class Compiler {
 
   Result<void> add_services() {
     Ids ids(capacity_.services);
-    std::size_t both = installed_.services.size();
     for (const auto& [key, row] : installed_.services) ids.reserve(row.service_id);
     std::sort(services_.begin(), services_.end(), [](const auto& a, const auto& b) { return a.key < b.key; });
     const auto twice = std::adjacent_find(services_.begin(), services_.end(),
@@ -373,16 +372,12 @@ class Compiler {
     for (PlannedService& planned : services_) {
       fill_row(planned);
       const auto old = installed_.services.find(planned.key);
-      if (old == installed_.services.end()) {
-        ++both;
-      } else if (ids.take(old->second.service_id)) {
+      if (old != installed_.services.end() && ids.take(old->second.service_id)) {
         planned.row.service_id = old->second.service_id;
       }
     }
-    // Rows of the old and the new tables stand side by side while one follows the other.
-    if (both > capacity_.services || services_.size() + 1 > capacity_.services) {
-      return full("xlb_services", std::max(both, services_.size() + 1), capacity_.services,
-                  both > services_.size() + 1 ? "services, old and new together," : "services");
+    if (services_.size() + 1 > capacity_.services) {
+      return full("xlb_services", services_.size(), capacity_.services == 0 ? 0 : capacity_.services - 1, "services");
     }
     for (PlannedService& planned : services_) {
       if (planned.row.service_id == 0) planned.row.service_id = ids.take_next(std::max(planned.row.hash_seed, 1u));

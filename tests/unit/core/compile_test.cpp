@@ -1,0 +1,451 @@
+// SPDX-License-Identifier: Apache-2.0
+#include <algorithm>
+#include <map>
+
+#include "tests/unit/core/tables.hpp"
+#include "userspace/core/plan.hpp"
+#include "userspace/core/tables.hpp"
+
+namespace xlb {
+namespace {
+
+using test::address;
+using test::prefix;
+
+DesiredBackend backend(const std::string& text, Place place = test::pod(11)) {
+  DesiredBackend backend;
+  backend.address = address(text);
+  backend.port = 8000;
+  backend.place = place;
+  return backend;
+}
+
+class Compile : public ::testing::Test {
+ protected:
+  Compile() {
+    Link link;
+    link.name = link.l3_name = "eth0";
+    link.attach_ifindex = link.l3_ifindex = 2;
+    link.mac = Mac{{2, 0, 0, 0, 0, 1}};
+    desired_.links = {link};
+    add_vip("192.168.0.200");
+    add_port(0, 80, {backend("10.42.0.8"), backend("10.42.0.9", test::pod(12))});
+  }
+  void add_vip(const std::string& text) {
+    DesiredVip vip;
+    vip.address = address(text);
+    vip.owned = true;
+    vip.links = {"eth0"};
+    DesiredService service;
+    service.name.name = "s" + text;
+    service.vip = vip.address;
+    desired_.vips.push_back(vip);
+    desired_.services.push_back(service);
+  }
+  void add_port(std::size_t service, std::uint16_t number, std::vector<DesiredBackend> backends) {
+    DesiredPort port;
+    port.port = number;
+    port.backends = std::move(backends);
+    desired_.services[service].ports.push_back(port);
+  }
+  std::vector<DesiredBackend>& backends(std::size_t service = 0, std::size_t port = 0) {
+    return desired_.services[service].ports[port].backends;
+  }
+  Tables compiled() {
+    auto tables = compile(desired_, installed_, capacity_, 7);
+    EXPECT_TRUE(tables) << tables.error().text;
+    if (!tables) return {};
+    EXPECT_EQ(test::contradiction(*tables), "");
+    return *tables;
+  }
+  std::string refusal() {
+    const auto tables = compile(desired_, installed_, capacity_, 7);
+    return tables ? "" : tables.error().text;
+  }
+  static std::uint32_t id_of(const Tables& tables, const std::string& text) {
+    for (const auto& [id, row] : tables.backends) {
+      if (live(row) && Address::from_abi(row.address) == address(text)) return id;
+    }
+    return 0;
+  }
+
+  Desired desired_;
+  Tables installed_;
+  Capacity capacity_;
+};
+
+TEST_F(Compile, TheTutorial) {
+  const Tables tables = compiled();
+  const lb_link& link = tables.links.at({2, 0});
+  EXPECT_EQ(link.role, XLB_LINK_LAN);
+  EXPECT_EQ(link.link_bit, 1u);
+  EXPECT_EQ(link.mac[0], 2);
+  const lb_vip& vip = tables.vips.at(address("192.168.0.200"));
+  EXPECT_EQ(vip.owned_epoch, 7u);
+  EXPECT_EQ(vip.vip_id, 1u);
+  EXPECT_EQ(vip.link_mask, 1u);
+  EXPECT_EQ(vip.healthy, 2u);
+  EXPECT_EQ(vip.flags, XLB_VIP_PING);
+  const lb_service& service = tables.services.at({1, 80, Protocol::tcp});
+  EXPECT_NE(service.service_id, 0u);
+  EXPECT_LT(service.service_id, capacity_.services);
+  EXPECT_EQ(service.slot_base, 0u);
+  EXPECT_EQ(service.slot_count, 512u);
+  EXPECT_EQ(service.flags, XLB_SERVICE_TWIN);
+  ASSERT_EQ(tables.backends.size(), 2u);
+  const lb_backend& first = tables.backends.at(1);
+  EXPECT_EQ(first.generation, 1u);
+  EXPECT_EQ(first.flags, XLB_BACKEND_LIVE | XLB_BACKEND_LOCAL);
+  EXPECT_EQ(first.veth_ifindex, 11u);
+  std::uint8_t port[2];
+  std::memcpy(port, &first.port, 2);
+  EXPECT_EQ(port[0] << 8 | port[1], 8000);
+  EXPECT_EQ(tables.returns, (std::set<std::uint32_t>{11, 12}));
+  EXPECT_EQ(tables.links.at({11, 0}).role, XLB_LINK_RETURN);
+}
+
+TEST_F(Compile, NothingGivesNothing) {
+  desired_ = {};
+  EXPECT_EQ(compiled(), Tables{});
+}
+
+TEST_F(Compile, IsStable) {
+  installed_ = compiled();
+  EXPECT_EQ(compiled(), installed_);
+  EXPECT_TRUE(plan(installed_, compiled()).empty());
+}
+
+TEST_F(Compile, PlacesAndPathsBecomeFlags) {
+  Place routed;
+  routed.kind = Place::Kind::routed;
+  DesiredBackend kernel = backend("10.42.0.3", test::pod(13));
+  kernel.kernel_path = true;
+  backends() = {backend("10.42.0.1", test::host()), backend("10.42.0.2", routed), kernel};
+  const Tables tables = compiled();
+  EXPECT_EQ(tables.backends.at(1).flags, XLB_BACKEND_LIVE | XLB_BACKEND_LOCAL | XLB_BACKEND_HOST);
+  EXPECT_EQ(tables.backends.at(2).flags, XLB_BACKEND_LIVE | XLB_BACKEND_LOCAL | XLB_BACKEND_KERNEL);
+  EXPECT_EQ(tables.backends.at(3).flags, XLB_BACKEND_LIVE | XLB_BACKEND_LOCAL | XLB_BACKEND_KERNEL);
+  EXPECT_EQ(tables.backends.at(3).veth_ifindex, 0u);
+  EXPECT_TRUE(tables.returns.empty());
+}
+
+TEST_F(Compile, DrainingKeepsItsRowButNoSlot) {
+  backends()[0].draining = true;
+  const Tables tables = compiled();
+  EXPECT_EQ(tables.backends.at(1).flags, XLB_BACKEND_LIVE | XLB_BACKEND_LOCAL | XLB_BACKEND_DRAINING);
+  EXPECT_EQ(tables.vips.begin()->second.healthy, 1u);
+  EXPECT_EQ(tables.slots.at(0).size(), 1u);
+  EXPECT_EQ(tables.slots.at(0)[0].first, 2u);
+  backends()[1].draining = true;
+  const Tables none = compiled();
+  EXPECT_EQ(none.services.begin()->second.slot_count, 0u);
+  EXPECT_TRUE(none.slots.empty());
+  EXPECT_EQ(none.backends.size(), 2u);
+}
+
+TEST_F(Compile, OneEndpointOfTwoServicesIsOneBackend) {
+  add_vip("192.168.0.201");
+  add_port(1, 80, {backend("10.42.0.8")});
+  backends(1)[0].kernel_path = true;  // one asks for the kernel path: it works for both
+  backends(1)[0].draining = true;
+  const Tables tables = compiled();
+  EXPECT_EQ(tables.backends.size(), 2u);
+  EXPECT_EQ(tables.backends.at(1).flags, XLB_BACKEND_LIVE | XLB_BACKEND_LOCAL | XLB_BACKEND_KERNEL);
+  EXPECT_EQ(tables.backends.at(1).veth_ifindex, 0u);
+  EXPECT_EQ(tables.returns, (std::set<std::uint32_t>{12}));
+}
+
+TEST_F(Compile, ServiceFlags) {
+  DesiredService& service = desired_.services[0];
+  service.affinity_s = 10800;
+  service.policy = TrafficPolicy::local;
+  service.source_ranges = {prefix("10.0.0.0/8"), prefix("0.0.0.0/0"), prefix("fd00::/8")};
+  const Tables tables = compiled();
+  const lb_service& row = tables.services.begin()->second;
+  EXPECT_EQ(row.flags, XLB_SERVICE_AFFINITY | XLB_SERVICE_SOURCES | XLB_SERVICE_LOCAL);
+  EXPECT_EQ(row.affinity_s, 10800u);
+  EXPECT_EQ(tables.sources,
+            (std::set<SourceKey>{{row.service_id, prefix("0.0.0.0/0")}, {row.service_id, prefix("10.0.0.0/8")}}));
+}
+
+TEST_F(Compile, VipFlags) {
+  desired_.vips[0].owned = false;
+  desired_.vips[0].unknown_ports = UnknownPorts::drop;
+  EXPECT_EQ(compiled().vips.begin()->second.flags, XLB_VIP_PING | XLB_VIP_DROP);
+  EXPECT_EQ(compiled().vips.begin()->second.owned_epoch, 0u);
+  desired_.vips[0].unknown_ports = UnknownPorts::fall_back;
+  EXPECT_EQ(compiled().vips.begin()->second.flags, XLB_VIP_PING | XLB_VIP_FALL_BACK);
+  desired_.services.clear();  // refused: an address that is not ours to take
+  EXPECT_TRUE(compiled().vips.empty());
+}
+
+TEST_F(Compile, GroupsOfOwnedIpv6Vips) {
+  add_vip("fd00::1:200");
+  add_port(1, 80, {});
+  const std::set<Group> expected{{2, address("ff02::1:ff01:200")}};
+  EXPECT_EQ(compiled().groups, expected);
+  desired_.vips[1].owned = false;
+  EXPECT_TRUE(compiled().groups.empty());
+}
+
+TEST_F(Compile, VlansHaveBitsOfTheirOwn) {
+  Link vlan = desired_.links[0];
+  vlan.vlan = 10;
+  vlan.l3_ifindex = 5;
+  vlan.l3_name = "eth0.10";
+  vlan.name = "eth0.10";
+  desired_.links.push_back(vlan);
+  desired_.vips[0].links = {"eth0.10"};
+  const Tables tables = compiled();
+  EXPECT_EQ(tables.links.at({2, 10}).link_bit, 2u);
+  EXPECT_EQ(tables.links.at({2, 10}).l3_ifindex, 5u);
+  EXPECT_EQ(tables.vips.begin()->second.link_mask, 2u);
+  // A bit stays with its link, and the flags that attaching left there too.
+  installed_ = tables;
+  installed_.links.at({2, 10}).flags = XLB_LINK_MADE_CLSACT;
+  desired_.links.erase(desired_.links.begin());
+  EXPECT_EQ(compiled().links.at({2, 10}).link_bit, 2u);
+  EXPECT_EQ(compiled().links.at({2, 10}).flags, XLB_LINK_MADE_CLSACT);
+}
+
+TEST_F(Compile, IdsSurviveChangesAroundThem) {
+  add_vip("192.168.0.201");
+  add_port(1, 443, {backend("10.42.0.9", test::pod(12)), backend("10.42.0.10", test::pod(13))});
+  installed_ = compiled();
+  const std::uint32_t nine = id_of(installed_, "10.42.0.9");
+  const ServiceKey key{installed_.vips.at(address("192.168.0.201")).vip_id, 443, Protocol::tcp};
+  const lb_service before = installed_.services.at(key);
+  desired_.vips.erase(desired_.vips.begin());
+  desired_.services.erase(desired_.services.begin());
+  const Tables after = compiled();
+  EXPECT_TRUE(same_row(after.services.at(key), before));
+  EXPECT_EQ(id_of(after, "10.42.0.9"), nine);
+  EXPECT_EQ(after.backends.at(id_of(installed_, "10.42.0.8")).flags, 0u);
+}
+
+TEST_F(Compile, ClaimEpochStays) {
+  installed_ = compiled();
+  installed_.vips.begin()->second.claim_epoch = 42;
+  EXPECT_EQ(compiled().vips.begin()->second.claim_epoch, 42u);
+}
+
+TEST_F(Compile, AFreedIdIsGivenAgainWithTheNextGeneration) {
+  installed_ = compiled();
+  backends() = {backends()[1], backend("10.42.0.10", test::pod(13))};
+  installed_ = compiled();  // id 1 was freed in this very step: not reused in it
+  EXPECT_EQ(installed_.backends.at(1).flags, 0u);
+  EXPECT_EQ(installed_.backends.at(1).generation, 1u);
+  EXPECT_EQ(id_of(installed_, "10.42.0.10"), 3u);
+  backends().push_back(backend("10.42.0.8"));
+  installed_ = compiled();
+  EXPECT_EQ(id_of(installed_, "10.42.0.8"), 1u);
+  EXPECT_EQ(installed_.backends.at(1).generation, 2u);  // the same endpoint, but its flows are gone
+  installed_.backends.at(1) = {};
+  installed_.backends.at(1).generation = 0xffffffffu;
+  EXPECT_EQ(compiled().backends.at(1).generation, 1u);  // round the end, never 0
+}
+
+TEST_F(Compile, MoreSlotsGoToANewPlace) {
+  installed_ = compiled();
+  for (std::uint8_t i = 10; i < 30; ++i) backends().push_back(backend("10.42.0." + std::to_string(i)));
+  Tables grown = compiled();
+  EXPECT_EQ(grown.services.begin()->second.slot_count, 8192u);
+  EXPECT_EQ(grown.services.begin()->second.slot_base, 512u);  // the old ones serve until the new ones stand
+  installed_ = grown;
+  backends().resize(2);
+  EXPECT_EQ(compiled().services.begin()->second.slot_base, 0u);
+}
+
+TEST_F(Compile, HashSeedIsOfVipPortAndProtocolOnly) {
+  const std::uint32_t seed = compiled().services.begin()->second.hash_seed;
+  desired_.services[0].ports[0].port = 81;
+  EXPECT_NE(compiled().services.begin()->second.hash_seed, seed);
+  desired_.services[0].ports[0].port = 80;
+  desired_.services[0].ports[0].protocol = Protocol::udp;
+  EXPECT_NE(compiled().services.begin()->second.hash_seed, seed);
+  EXPECT_EQ(seed, 321711828u);  // the same on every node and architecture
+}
+
+TEST_F(Compile, FullTables) {
+  capacity_.backends = 2;
+  EXPECT_EQ(refusal(), "xlb_backends is full: 2 backends needed, room for 1");
+  capacity_ = {};
+  capacity_.slots = 511;
+  EXPECT_EQ(refusal(), "default/s192.168.0.200: xlb_slots is full: 512 slots needed, room for 511");
+  capacity_ = {};
+  capacity_.services = 1;
+  EXPECT_EQ(refusal(), "xlb_services is full: 1 services needed, room for 0");
+  capacity_ = {};
+  capacity_.sources = 1;
+  desired_.services[0].source_ranges = {prefix("10.0.0.0/8"), prefix("11.0.0.0/8")};
+  EXPECT_EQ(refusal(), "xlb_sources is full: 2 source ranges needed, room for 1");
+  capacity_ = {};
+  const Link link = desired_.links[0];
+  for (std::uint16_t vlan = 1; vlan <= 32; ++vlan) {
+    desired_.links.push_back(link);
+    desired_.links.back().vlan = vlan;
+  }
+  EXPECT_EQ(refusal(), "eth0: xlb_links is full: 33 LAN links, VLANs included, needed, room for 32");
+  desired_.links = {link};
+  backends().clear();
+  for (std::uint32_t i = 0; i < XLB_MAX_LINKS; ++i) {
+    backends().push_back(
+        backend("10.42." + std::to_string(i / 250) + "." + std::to_string(i % 250), test::pod(100 + i)));
+  }
+  EXPECT_EQ(refusal(), "xlb_links is full: 1025 LAN links and pods needed, room for 1024");
+  desired_.vips.clear();
+  desired_.services.clear();
+  for (std::uint32_t i = 0; i <= XLB_MAX_VIPS; ++i)
+    add_vip("10.0." + std::to_string(i / 256) + "." + std::to_string(i % 256));
+  EXPECT_EQ(refusal(), "xlb_vips is full: 4097 VIPs needed, room for 4096");
+}
+
+TEST_F(Compile, AFullTableIsStillTurnedOver) {
+  capacity_.backends = 3;
+  capacity_.slots = 512;
+  installed_ = compiled();
+  backends() = {backend("10.42.0.20"), backend("10.42.0.21", test::pod(12))};
+  desired_.services[0].ports[0].port = 81;
+  const Tables after = compiled();
+  EXPECT_EQ(after.backends.at(1).generation, 2u);
+  EXPECT_EQ(after.services.begin()->second.slot_base, 0u);
+}
+
+TEST_F(Compile, PortOfTwoServicesOnOneVip) {
+  DesiredService second = desired_.services[0];
+  second.name.name = "zeta";
+  desired_.services.push_back(second);
+  EXPECT_EQ(refusal(), "VIP 192.168.0.200: port TCP/80 is wanted by default/s192.168.0.200 and by default/zeta");
+}
+
+TEST_F(Compile, ContradictionsAreMadeAnew) {
+  add_vip("192.168.0.201");
+  add_port(1, 443, {backend("10.42.0.9", test::pod(12)), backend("10.42.0.10", test::pod(13))});
+  const Tables good = compiled();
+  installed_ = good;
+  for (auto& [key, row] : installed_.services) row.slot_base = 0;   // two services on the same slots
+  for (auto& [key, row] : installed_.services) row.service_id = 5;  // and with the same id
+  for (auto& [vip, row] : installed_.vips) row.vip_id = 1;          // two VIPs with one id
+  installed_.backends[9] = installed_.backends.at(2);               // one endpoint twice
+  installed_.services.begin()->second.slot_count = 0xffffffffu;     // out of bounds
+  for (auto& [key, row] : installed_.links) row.link_bit = 0xffffffffu;
+  const Tables mended = compiled();
+  EXPECT_EQ(mended.backends.at(9).flags, 0u);
+  std::set<std::uint32_t> ids;
+  for (const auto& [key, row] : mended.services) ids.insert(row.service_id);
+  EXPECT_EQ(ids.size(), 2u);
+  EXPECT_NE(mended.vips.at(address("192.168.0.200")).vip_id, mended.vips.at(address("192.168.0.201")).vip_id);
+  EXPECT_EQ(mended.links.at({2, 0}).link_bit, 1u);
+}
+
+// ---- properties over random histories
+// -------------------------------------------------------------------------------
+
+// What a client sees: for each VIP and port, the endpoint behind every slot.
+std::map<std::string, std::vector<std::pair<std::string, std::string>>> behaviour(const Tables& tables) {
+  const auto text = [&](std::uint32_t id) {
+    if (id == 0) return std::string();
+    const lb_backend& row = tables.backends.at(id);
+    return Address::from_abi(row.address).text() + " " + std::to_string(row.port) + " " + std::to_string(row.flags);
+  };
+  std::map<std::string, std::vector<std::pair<std::string, std::string>>> result;
+  for (const auto& [vip, vip_row] : tables.vips) {
+    for (const auto& [key, row] : tables.services) {
+      if (key.vip_id != vip_row.vip_id) continue;
+      auto& slots = result[vip.text() + " " + std::to_string(key.port) + protocol_text(key.protocol) + " " +
+                           std::to_string(row.hash_seed) + " " + std::to_string(row.flags)];
+      if (row.slot_count == 0) continue;
+      for (const lb_slot& slot : tables.slots.at(row.slot_base))
+        slots.emplace_back(text(slot.first), text(slot.second));
+    }
+  }
+  return result;
+}
+
+TEST(CompileProperties, HistoryDoesNotShow) {
+  for (std::uint32_t seed = 0; seed < 40; ++seed) {
+    test::Random random(seed);
+    SlotMemory memory;
+    Tables installed;
+    for (int step = 0; step < 12; ++step) {
+      const Desired desired = test::random_desired(random);
+      const auto tables = compile(desired, installed, {}, 1, &memory);
+      ASSERT_TRUE(tables) << tables.error().text;
+      ASSERT_EQ(test::contradiction(*tables), "") << "seed " << seed << " step " << step;
+      const auto afresh = compile(desired, {}, {}, 1);
+      ASSERT_TRUE(afresh);
+      ASSERT_EQ(behaviour(*tables), behaviour(*afresh)) << "seed " << seed << " step " << step;
+      installed = *tables;
+    }
+  }
+}
+
+TEST(CompileProperties, IdsStayAndGenerationsGrow) {
+  for (std::uint32_t seed = 0; seed < 40; ++seed) {
+    test::Random random(1000 + seed);
+    Tables before;
+    for (int step = 0; step < 12; ++step) {
+      const auto after = compile(test::random_desired(random), before, {}, 1);
+      ASSERT_TRUE(after);
+      for (const auto& [id, row] : before.backends) {
+        const lb_backend& now = after->backends.at(id);  // an id that was ever given stays listed
+        const bool same = same_row(row.address, now.address) && row.port == now.port && row.protocol == now.protocol;
+        if (live(row) && live(now)) {
+          ASSERT_TRUE(same);
+          ASSERT_EQ(row.generation, now.generation);
+        } else if (live(now)) {
+          ASSERT_EQ(row.generation + 1, now.generation);
+        } else {
+          ASSERT_EQ(row.generation, now.generation);
+        }
+      }
+      for (const auto& [vip, row] : before.vips) {
+        if (after->vips.contains(vip)) {
+          ASSERT_EQ(row.vip_id, after->vips.at(vip).vip_id);
+        }
+      }
+      for (const auto& [key, row] : before.services) {
+        const auto now = after->services.find(key);
+        if (now == after->services.end()) continue;
+        ASSERT_EQ(row.service_id, now->second.service_id);
+        if (row.slot_count == now->second.slot_count) {
+          ASSERT_EQ(row.slot_base, now->second.slot_base);
+        }
+      }
+      before = *after;
+    }
+  }
+}
+
+TEST(CompileProperties, TinyTablesAreStillRight) {
+  Capacity tiny;
+  tiny.backends = 28;
+  tiny.slots = 9400;
+  tiny.services = 24;
+  int refused = 0;
+  int done = 0;
+  for (std::uint32_t seed = 0; seed < 60; ++seed) {
+    test::Random random(2000 + seed);
+    Tables installed;
+    for (int step = 0; step < 12; ++step) {
+      const Desired desired = test::random_desired(random);
+      const auto tables = compile(desired, installed, tiny, 1);
+      if (!tables) {
+        ASSERT_NE(tables.error().text.find(" is full: "), std::string::npos);
+        ++refused;
+        continue;
+      }
+      ASSERT_EQ(test::contradiction(*tables), "");
+      for (const auto& [base, slots] : tables->slots) ASSERT_LE(base + slots.size(), tiny.slots);
+      for (const auto& [id, row] : tables->backends) ASSERT_LT(id, tiny.backends);
+      for (const auto& [key, row] : tables->services) ASSERT_LT(row.service_id, tiny.services);
+      installed = *tables;
+      ++done;
+    }
+  }
+  EXPECT_GT(refused, 5);
+  EXPECT_GT(done, 300);
+}
+
+}  // namespace
+}  // namespace xlb

@@ -1,0 +1,101 @@
+// SPDX-License-Identifier: Apache-2.0
+// What must hold of tables at every instant, and random intents to try it on.
+#pragma once
+
+#include <cstring>
+#include <set>
+#include <string>
+
+#include "tests/unit/core/build.hpp"
+#include "userspace/core/rows.hpp"
+#include "userspace/core/tables.hpp"
+
+namespace xlb::test {
+
+// The first contradiction, or "": a service uses slots that are there and its own; slots in use list backends that
+// are there; a pod's veth carries xlb_return.
+inline std::string contradiction(const Tables& tables) {
+  std::set<std::uint32_t> bases;
+  for (const auto& [key, service] : tables.services) {
+    const std::string name = "service " + std::to_string(service.service_id);
+    if (service.slot_count == 0) continue;
+    const auto range = tables.slots.find(service.slot_base);
+    if (range == tables.slots.end()) return name + " uses slots that are not there";
+    if (range->second.size() != service.slot_count) return name + " uses more or fewer slots than there are";
+    if (!bases.insert(service.slot_base).second) return name + " shares its slots";
+    for (const lb_slot& slot : range->second) {
+      if (slot.first == 0) return name + " has an empty slot";
+      for (const std::uint32_t id : {slot.first, slot.second}) {
+        if (id == 0) continue;
+        const auto backend = tables.backends.find(id);
+        if (backend == tables.backends.end() || !live(backend->second)) {
+          return name + " lists backend " + std::to_string(id) + ", which is not there";
+        }
+      }
+    }
+  }
+  std::uint64_t end = 0;
+  for (const auto& [base, slots] : tables.slots) {
+    if (base < end) return "slots overlap at " + std::to_string(base);
+    end = base + slots.size();
+  }
+  for (const auto& [id, backend] : tables.backends) {
+    if (backend.veth_ifindex != 0 && !tables.returns.contains(backend.veth_ifindex)) {
+      return "backend " + std::to_string(id) + " sits on a veth without a way back";
+    }
+  }
+  return "";
+}
+
+inline Desired random_desired(Random& random) {
+  Desired desired;
+  Link link;
+  link.name = link.l3_name = "eth0";
+  link.attach_ifindex = link.l3_ifindex = 2;
+  desired.links = {link};
+  const std::uint32_t vips = below(random, 4);
+  for (std::uint32_t v = 0; v < vips; ++v) {
+    DesiredVip vip;
+    vip.address = chance(random, 80) ? address("192.168.0." + std::to_string(200 + below(random, 5)))
+                                     : address("fd00::" + std::to_string(200 + below(random, 3)));
+    if (std::any_of(desired.vips.begin(), desired.vips.end(),
+                    [&](const auto& o) { return o.address == vip.address; })) {
+      continue;
+    }
+    vip.owned = chance(random, 80);
+    if (vip.owned) vip.links = {"eth0"};
+    DesiredService service;
+    service.name.name = "s" + vip.address.text();
+    service.vip = vip.address;
+    if (chance(random, 20)) service.affinity_s = 60;
+    if (chance(random, 30)) service.source_ranges = {prefix("10.0.0.0/8"), prefix("fd00::/16")};
+    std::set<std::pair<std::uint16_t, Protocol>> ports;
+    for (std::uint32_t p = below(random, 4); p > 0; --p) {
+      DesiredPort port;
+      port.port = static_cast<std::uint16_t>(80 + below(random, 3));
+      port.protocol = chance(random, 80) ? Protocol::tcp : Protocol::udp;
+      if (!ports.insert({port.port, port.protocol}).second) continue;
+      std::set<std::uint32_t> used;
+      for (std::uint32_t b = below(random, 20); b > 0; --b) {
+        const std::uint32_t which = 1 + below(random, 24);
+        if (!used.insert(which).second) continue;
+        DesiredBackend backend;
+        backend.address = address("10.42.0." + std::to_string(which));
+        backend.port = 8000;
+        backend.protocol = port.protocol;
+        backend.place = which % 5 == 0 ? host() : pod(100 + which + below(random, 2));
+        backend.kernel_path = chance(random, 10);
+        backend.draining = chance(random, 10);
+        port.backends.push_back(backend);
+      }
+      std::sort(port.backends.begin(), port.backends.end());
+      service.ports.push_back(port);
+    }
+    vip.services = {service.name};
+    desired.vips.push_back(vip);
+    desired.services.push_back(service);
+  }
+  return desired;
+}
+
+}  // namespace xlb::test
