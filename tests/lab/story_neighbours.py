@@ -7,6 +7,7 @@ import json
 import time
 
 from . import servers
+from .lab import LAN_CLIENT
 from .namespace import Namespace
 from .story import FIRST_VIP, FIRST_VIP6, Story
 from .traffic import ETH_ARP, ETH_IPV6, Listener, arp_frame, eventually, http, who_has
@@ -129,18 +130,31 @@ class Taken(Story):
 
 
 class ProxyArp(Story):
+    """A router that answers for every address must not take all VIPs away: a warning, not a conflict."""
     FRESH = True
 
-    def test_a_proxy_is_a_warning_not_a_conflict(self) -> None:
-        """A router that answers for every address must not take all VIPs away."""
+    def setUp(self) -> None:
+        super().setUp()
         servers.nginx(self.lab, self.pods[0])
-        proxy = self.lab.add_host("proxy", 78)
-        proxy.sysctl(net__ipv4__ip_forward=1, net__ipv4__conf__eth0__proxy_arp=1, net__ipv4__neigh__eth0__proxy_delay=0)
-        proxy.ip("link add hole type veth peer name end", "link set hole up", "link set end up",
-                 "route add 192.168.0.192/26 dev hole")
-        self.assertEqual(who_has(self.lan, "192.168.0.222", "192.168.0.50"), [proxy.mac()], "the proxy answers")
-        self.tutorial()
+        self.proxy = self.lab.add_host("proxy", 78)
+        self.proxy.sysctl(net__ipv4__ip_forward=1, net__ipv4__conf__eth0__proxy_arp=1,
+                          net__ipv4__neigh__eth0__proxy_delay=0)
+        self.proxy.ip("link add hole type veth peer name end", "link set hole up", "link set end up",
+                      "route add 192.168.0.192/26 dev hole")
+        self.assertEqual(who_has(self.lan, "192.168.0.222", LAN_CLIENT), [self.proxy.mac()], "the proxy answers")
+        self.add_pools()
+        self.attach()
+
+    def serve(self, *options: str) -> None:
+        done = self.node.lb("service", "add", "traefik", "--port", "80:8000", "--backend", self.pods[0].address, *options)
         self.assertTrue(self.vip_status(FIRST_VIP)["owned"])
+        self.assertIn(self.proxy.mac(), done.stdout + done.stderr, "who does that, in a warning")
+
+    def test_any_address(self) -> None:
+        self.serve()
+
+    def test_an_address_asked_for(self) -> None:
+        self.serve("--vip", FIRST_VIP)
 
 
 class Thief(Story):
