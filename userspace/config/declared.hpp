@@ -2,9 +2,9 @@
 // Objects with the place where they are declared; what manifests.hpp's functions have in common.
 #pragma once
 
-#include <map>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "userspace/config/documents.hpp"
@@ -22,7 +22,7 @@ struct Declared {
   Object object;
 };
 
-// Every object of the text, each valid by itself, none twice.
+// Every object of the text, each valid by itself.
 Result<std::vector<Declared>> declared_in(std::string_view text, const std::string& source,
                                           std::vector<std::string>& warnings);
 // Just their names.
@@ -31,15 +31,8 @@ Result<std::vector<ObjectId>> names_in(std::string_view text, const std::string&
 Result<std::vector<std::pair<ObjectId, std::string>>> bodies_in(std::string_view document, const std::string& source,
                                                                 int line);
 
-// Puts all together; two of one name are refused, naming both places.
-class Collection {
- public:
-  Result<void> add(const Declared& declared);
-  [[nodiscard]] const Objects& objects() const { return objects_; }
-
- private:
-  Objects objects_;
-  std::map<ObjectId, std::string> places_;
-};
+// All of them together: two of one name are refused, naming both places; what else cannot stand together (validate()
+// of the core) is put down to the object that came last.
+Result<Objects> together(const std::vector<Declared>& declared);
 
 }  // namespace xlb

@@ -10,18 +10,19 @@ namespace xlb {
 
 namespace {
 
+// A key as it is put behind a path.
+std::string step(const std::string& path, std::string_view key) {
+  if (key.find_first_of("./[]") != std::string_view::npos) return "[" + in_quotes(key) + "]";
+  return (path.empty() ? "" : ".") + std::string(key);
+}
+
 // spec.ports[1].port; empty for the root itself.
 bool find_path(const YamlNode& at, const YamlNode* wanted, std::string& path) {
   if (&at == wanted) return true;
   const std::size_t length = path.size();
   for (std::size_t i = 0; i < at.children.size(); ++i) {
     if (at.kind == YamlNode::Kind::mapping) {
-      const std::string& key = at.keys[i];
-      if (key.find_first_of("./[]") != std::string::npos) {
-        path += "[" + in_quotes(std::string_view(key)) + "]";
-      } else {
-        path += (path.empty() ? "" : ".") + key;
-      }
+      path += step(path, at.keys[i]);
     } else {
       path += "[" + std::to_string(i) + "]";
     }
@@ -56,10 +57,10 @@ std::string described(const YamlNode& node) {
 }  // namespace
 
 Field Reading::root() {
-  return Field(*this, root_, nullptr, {});
+  return Field(*this, root_);
 }
 
-std::string Reading::sentence_at(const YamlNode* node, const YamlNode* parent, std::string_view key,
+std::string Reading::sentence_at(const YamlNode* node, const YamlNode* parent, const std::string& missing,
                                  const std::string& sentence) const {
   std::string path;
   int line = 0;
@@ -71,7 +72,7 @@ std::string Reading::sentence_at(const YamlNode* node, const YamlNode* parent, s
       find_path(*root_, parent, path);
       line = parent->line;
     }
-    path += (path.empty() ? "" : ".") + std::string(key);
+    path += (path.empty() || missing.starts_with('[') ? "" : ".") + missing;
   }
   std::string out = place(source_, line) + ": ";
   if (!object_.empty()) out += object_ + ": ";
@@ -79,8 +80,9 @@ std::string Reading::sentence_at(const YamlNode* node, const YamlNode* parent, s
   return out + sentence;
 }
 
-void Reading::fail(const YamlNode* node, const YamlNode* parent, std::string_view key, const std::string& sentence) {
-  if (!error_) error_ = Error{sentence_at(node, parent, key, sentence)};
+void Reading::fail(const YamlNode* node, const YamlNode* parent, const std::string& missing,
+                   const std::string& sentence) {
+  if (!error_) error_ = Error{sentence_at(node, parent, missing, sentence)};
 }
 
 void Field::wrong_type(std::string_view wanted) const {
@@ -95,8 +97,12 @@ bool Field::mapping() const {
 }
 
 Field Field::operator[](std::string_view key) const {
-  if (!mapping()) return Field(*reading_, nullptr, node_ != nullptr ? node_ : parent_, key);
-  return Field(*reading_, node_->find(key), node_, key);
+  if (!mapping()) {
+    const YamlNode* deepest = node_ != nullptr ? node_ : parent_;
+    return Field(*reading_, nullptr, deepest, missing_ + step(missing_, key));
+  }
+  const YamlNode* found = node_->find(key);
+  return Field(*reading_, found, node_, found == nullptr ? step({}, key) : std::string());
 }
 
 std::vector<Field> Field::items() const {
@@ -107,7 +113,7 @@ std::vector<Field> Field::items() const {
     return out;
   }
   out.reserve(node_->children.size());
-  for (const YamlNode& child : node_->children) out.emplace_back(*reading_, &child, node_, std::string_view{});
+  for (const YamlNode& child : node_->children) out.emplace_back(*reading_, &child);
   return out;
 }
 
@@ -115,7 +121,7 @@ std::vector<std::pair<std::string, Field>> Field::entries() const {
   std::vector<std::pair<std::string, Field>> out;
   if (!mapping()) return out;
   for (std::size_t i = 0; i < node_->keys.size(); ++i) {
-    out.emplace_back(node_->keys[i], Field(*reading_, &node_->children[i], node_, node_->keys[i]));
+    out.emplace_back(node_->keys[i], Field(*reading_, &node_->children[i]));
   }
   return out;
 }

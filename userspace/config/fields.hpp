@@ -30,9 +30,9 @@ class Reading {
 
  private:
   friend class Field;
-  // A field is absent when `node` is null; it would be `key` in `parent`.
-  void fail(const YamlNode* node, const YamlNode* parent, std::string_view key, const std::string& sentence);
-  [[nodiscard]] std::string sentence_at(const YamlNode* node, const YamlNode* parent, std::string_view key,
+  // A field is absent when `node` is null; it would be at `missing` in `parent`.
+  void fail(const YamlNode* node, const YamlNode* parent, const std::string& missing, const std::string& sentence);
+  [[nodiscard]] std::string sentence_at(const YamlNode* node, const YamlNode* parent, const std::string& missing,
                                         const std::string& sentence) const;
 
   std::string source_;
@@ -42,11 +42,11 @@ class Reading {
   std::vector<std::string> warnings_;
 };
 
-// Cheap to copy. Keys given to it are literals or live in the tree.
+// Lives no longer than its reading and the tree.
 class Field {
  public:
-  Field(Reading& reading, const YamlNode* node, const YamlNode* parent, std::string_view key)
-      : reading_(&reading), node_(node), parent_(parent), key_(key) {}
+  Field(Reading& reading, const YamlNode* node, const YamlNode* parent = nullptr, std::string missing = {})
+      : reading_(&reading), node_(node), parent_(parent), missing_(std::move(missing)) {}
 
   // false for null as well: `addresses:` with nothing behind it is not there.
   [[nodiscard]] bool present() const { return node_ != nullptr && node_->kind != YamlNode::Kind::null; }
@@ -67,9 +67,9 @@ class Field {
   // Every key of the mapping must be one of these.
   void only(std::initializer_list<std::string_view> known) const;
 
-  void fail(const std::string& sentence) const { reading_->fail(node_, parent_, key_, sentence); }
+  void fail(const std::string& sentence) const { reading_->fail(node_, parent_, missing_, sentence); }
   void warn(const std::string& sentence) const {
-    reading_->warnings_.push_back(reading_->sentence_at(node_, parent_, key_, sentence));
+    reading_->warnings_.push_back(reading_->sentence_at(node_, parent_, missing_, sentence));
   }
   [[nodiscard]] Reading& reading() const { return *reading_; }
   [[nodiscard]] const YamlNode* node() const { return node_; }
@@ -80,7 +80,7 @@ class Field {
   Reading* reading_;
   const YamlNode* node_;
   const YamlNode* parent_;
-  std::string_view key_;
+  std::string missing_;  // where it would be; empty for a field that is there
 };
 
 }  // namespace xlb

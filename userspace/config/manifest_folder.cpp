@@ -8,7 +8,6 @@
 #include "userspace/config/journal.hpp"
 #include "userspace/config/manifests.hpp"
 #include "userspace/config/sealed_json.hpp"
-#include "userspace/core/allocator.hpp"
 
 namespace xlb {
 
@@ -56,15 +55,6 @@ Result<Loaded> load(const std::filesystem::path& path) {
     loaded.files[name] = File{std::move(text), std::move(documents)};
   }
   return loaded;
-}
-
-Result<Objects> checked(const std::vector<Declared>& declared, const std::filesystem::path& folder) {
-  Collection collection;
-  for (const Declared& one : declared) {
-    if (auto added = collection.add(one); !added) return added.error();
-  }
-  if (auto valid = validate(collection.objects()); !valid) return valid.error().in(folder.string());
-  return collection.objects();
 }
 
 // service_default_web.yaml: '_' occurs in no name, so no two objects meet in one.
@@ -142,14 +132,12 @@ struct Incoming {
 
 Result<Incoming> read_incoming(const std::vector<NamedText>& documents) {
   Incoming incoming;
-  Collection collection;  // for the same object twice
   for (const NamedText& document : documents) {
     auto declared = declared_in(document.yaml, document.source, incoming.warnings);
     if (!declared) return declared.error();
     const std::vector<Document> parts = split_documents(document.yaml);
     std::set<std::size_t> wanted;
     for (Declared& one : *declared) {
-      if (auto added = collection.add(one); !added) return added.error();
       wanted.insert(one.document);
       incoming.declared.push_back(std::move(one));
     }
@@ -159,6 +147,7 @@ Result<Incoming> read_incoming(const std::vector<NamedText>& documents) {
       for (auto& [id, body] : *bodies) incoming.bodies[id] = std::move(body);
     }
   }
+  if (auto sound = together(incoming.declared); !sound) return sound.error();
   return incoming;
 }
 
@@ -167,7 +156,7 @@ Result<Incoming> read_incoming(const std::vector<NamedText>& documents) {
 Result<ParsedManifests> read_manifests(const std::filesystem::path& folder) {
   auto loaded = load(folder);
   if (!loaded) return loaded.error();
-  auto objects = checked(loaded->declared, folder);
+  auto objects = together(loaded->declared);
   if (!objects) return objects.error();
   return ParsedManifests{std::move(*objects), std::move(loaded->warnings)};
 }
@@ -204,7 +193,7 @@ Result<PreparedChange> prepare_apply(const std::filesystem::path& path, const st
     }
     prepared.report.push_back({one.id, change});
   }
-  auto objects = checked(after, path);
+  auto objects = together(after);
   if (!objects) return objects.error();
   prepared.after = std::move(*objects);
   auto edited = edited_files(*loaded, folder, changed);
@@ -231,7 +220,7 @@ Result<PreparedChange> prepare_delete(const std::filesystem::path& path, const s
     changed[id] = std::nullopt;
     prepared.report.push_back({id, Change::deleted});
   }
-  auto left = checked(after, path);
+  auto left = together(after);
   if (!left) return left.error();
   prepared.after = std::move(*left);
   auto edited = edited_files(*loaded, folder, changed);

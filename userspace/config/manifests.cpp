@@ -2,10 +2,12 @@
 #include "userspace/config/manifests.hpp"
 
 #include <functional>
+#include <map>
 #include <utility>
 
 #include "userspace/config/declared.hpp"
 #include "userspace/config/text.hpp"
+#include "userspace/core/allocator.hpp"
 
 namespace xlb {
 
@@ -54,6 +56,35 @@ Result<void> too_many(const std::string& source) {
       source);
 }
 
+Result<void> no_duplicates(const std::vector<Declared>& declared) {
+  std::map<ObjectId, const Declared*> seen;
+  for (const Declared& one : declared) {
+    const auto [it, fresh] = seen.emplace(one.id, &one);
+    if (fresh) continue;
+    const bool pool = one.id.kind == "IPAddressPool";
+    const std::string what = pool ? "pool " + in_quotes(std::string_view(one.id.name.name)) : one.id.text();
+    return Error{"duplicate definition of " + what + ": it is at " + place(it->second->source, it->second->line) +
+                 " already: remove one"}
+        .in(place(one.source, one.line));
+  }
+  return {};
+}
+
+Objects first_of(const std::vector<Declared>& declared, std::size_t count) {
+  struct Adder {
+    Objects& to;
+    void operator()(const Pool& pool) const { to.pools.push_back(pool); }
+    void operator()(const L2Advertisement& advertisement) const { to.advertisements.push_back(advertisement); }
+    void operator()(const Service& service) const { to.services.push_back(service); }
+    void operator()(const EndpointSlice& slice) const { to.slices.push_back(slice); }
+    void operator()(const Node& node) const { to.nodes.push_back(node); }
+    void operator()(const NamespaceLabels& ns) const { to.namespaces[ns.name] = ns.labels; }
+  };
+  Objects objects;
+  for (std::size_t i = 0; i < count; ++i) std::visit(Adder{objects}, declared[i].object);
+  return objects;
+}
+
 }  // namespace
 
 std::string ObjectId::text() const {
@@ -63,7 +94,6 @@ std::string ObjectId::text() const {
 Result<std::vector<Declared>> declared_in(std::string_view text, const std::string& source,
                                           std::vector<std::string>& warnings) {
   std::vector<Declared> out;
-  Collection collection;
   auto done = each_object(text, source, [&](const YamlNode& node, std::size_t document, bool) -> Result<void> {
     Reading reading(source, node);
     const std::optional<ObjectId> id = read_identity(reading);
@@ -71,7 +101,6 @@ Result<std::vector<Declared>> declared_in(std::string_view text, const std::stri
     Declared declared{*id, source, node.line, document, read_object(*id, reading)};
     if (reading.error()) return *reading.error();
     warnings.insert(warnings.end(), reading.warnings().begin(), reading.warnings().end());
-    if (auto added = collection.add(declared); !added) return added;
     out.push_back(std::move(declared));
     return out.size() > kMaxObjects ? too_many(source) : Result<void>{};
   });
@@ -109,36 +138,28 @@ Result<std::vector<std::pair<ObjectId, std::string>>> bodies_in(std::string_view
   return out;
 }
 
-Result<void> Collection::add(const Declared& declared) {
-  const std::string here = place(declared.source, declared.line);
-  const auto [it, fresh] = places_.emplace(declared.id, here);
-  if (!fresh) {
-    const bool pool = declared.id.kind == "IPAddressPool";
-    const std::string what = pool ? "pool " + in_quotes(std::string_view(declared.id.name.name)) : declared.id.text();
-    return Error{"duplicate definition of " + what + ": it is at " + it->second + " already: remove one"}.in(here);
+Result<Objects> together(const std::vector<Declared>& declared) {
+  if (auto unique = no_duplicates(declared); !unique) return unique.error();
+  Objects all = first_of(declared, declared.size());
+  if (validate(all)) return all;
+  // What stands in the way stays there when more comes: the shortest beginning that is refused ends with the culprit.
+  std::size_t sound = 0;
+  std::size_t refused = declared.size();
+  while (refused - sound > 1) {
+    const std::size_t middle = sound + (refused - sound) / 2;
+    (validate(first_of(declared, middle)) ? sound : refused) = middle;
   }
-  struct Adder {
-    Objects& to;
-    void operator()(const Pool& pool) const { to.pools.push_back(pool); }
-    void operator()(const L2Advertisement& advertisement) const { to.advertisements.push_back(advertisement); }
-    void operator()(const Service& service) const { to.services.push_back(service); }
-    void operator()(const EndpointSlice& slice) const { to.slices.push_back(slice); }
-    void operator()(const Node& node) const { to.nodes.push_back(node); }
-    void operator()(const NamespaceLabels& ns) const { to.namespaces[ns.name] = ns.labels; }
-  };
-  std::visit(Adder{objects_}, declared.object);
-  return {};
+  const Declared& culprit = declared[refused - 1];
+  return validate(first_of(declared, refused)).error().in(culprit.id.text()).in(place(culprit.source, culprit.line));
 }
 
 Result<ParsedManifests> parse_manifests(std::string_view yaml, const std::string& source) {
   ParsedManifests out;
   auto declared = declared_in(yaml, source, out.warnings);
   if (!declared) return declared.error();
-  Collection collection;
-  for (const Declared& one : *declared) {
-    if (auto added = collection.add(one); !added) return added.error();
-  }
-  out.objects = collection.objects();
+  auto objects = together(*declared);
+  if (!objects) return objects.error();
+  out.objects = std::move(*objects);
   return out;
 }
 

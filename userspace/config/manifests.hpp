@@ -23,6 +23,7 @@ struct ParsedManifests {
 
 // One or more YAML documents. `source` names the file in errors: `pools.yaml: IPAddressPool home: …`. Bounded: 4 MiB,
 // nesting of 64, aliases refused beyond a small number, 20,000 objects. Errors name the line where there is one.
+// validate() of the core has been applied to all of them together.
 Result<ParsedManifests> parse_manifests(std::string_view yaml, const std::string& source);
 
 // Every *.yaml and *.yml in the folder, by name; a missing folder is an empty one. Duplicates across files are

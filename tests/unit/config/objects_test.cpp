@@ -163,7 +163,7 @@ TEST(EndpointSlice, WithoutServiceIsSaid) {
       "IPv4\nendpoints: []\n");
   EXPECT_EQ(parsed.warnings,
             (std::vector<std::string>{
-                "in.yaml:3: EndpointSlice y/x: metadata.labels.kubernetes.io/service-name: missing: this "
+                "in.yaml:3: EndpointSlice y/x: metadata.labels[\"kubernetes.io/service-name\"]: missing: this "
                 "EndpointSlice belongs to no Service, and is not used"}));
 }
 

@@ -96,6 +96,13 @@ TEST(Pool, BadRangesAreRefusedInMetallbsWords) {
   }
 }
 
+TEST(Pool, RangesOfOneTextMustNotOverlap) {
+  EXPECT_EQ(refusal(pool("  addresses: [10.0.0.0/24, 10.0.0.9-10.0.1.9]\n")),
+            "in.yaml:1: IPAddressPool metallb-system/home: CIDR \"10.0.0.9-10.0.1.9\" in pool \"home\" overlaps with "
+            "already "
+            "defined CIDR \"10.0.0.0/24\"");
+}
+
 TEST(Pool, NeedsNameAndAddresses) {
   EXPECT_EQ(refusal("apiVersion: metallb.io/v1beta1\nkind: IPAddressPool\nmetadata:\n  namespace: x\nspec:\n  "
                     "addresses: [10.0.0.0/24]\n"),
@@ -105,7 +112,7 @@ TEST(Pool, NeedsNameAndAddresses) {
   const std::string none = "IPAddressPool metallb-system/home: spec.addresses: pool has no prefixes defined";
   EXPECT_EQ(refusal(pool("  autoAssign: true\n")), "in.yaml:6: " + none);
   EXPECT_EQ(refusal(pool("  addresses: []\n")), "in.yaml:6: " + none);
-  EXPECT_EQ(refusal(pool("  addresses:\n")), "in.yaml:6: " + none);
+  EXPECT_EQ(refusal(pool("  addresses:\n")), "in.yaml:7: " + none);
 }
 
 TEST(Pool, WrongTypesSayWhatWasFound) {

@@ -146,7 +146,7 @@ TEST(YamlTree, ManyValuesAreRefused) {
 // What a file within the limits costs: no quadratic corner. The figures are far above what a slow Pi takes.
 TEST(YamlTree, HostileTextIsReadInLinearTime) {
   const auto begin = std::chrono::steady_clock::now();
-  const std::size_t size = kMaxYamlBytes;
+  const std::size_t size = kMaxYamlBytes / 4;
   for (const char* piece : {"[",    "{",  "a: ", "- ",    "? ",    "!",      "&a ",    "!!x ",  "x\n  ",
                             "#x\n", " ",  "\n",  "''",    "'a' ",  "\"\\\"", "- \"\\", "- |\n", "%TAG !a! b\n",
                             ": \"", "-'", "a\n", "---\n", "...\n", "{a: [",  "*a ",    "\t",    "? \n"}) {
@@ -155,7 +155,7 @@ TEST(YamlTree, HostileTextIsReadInLinearTime) {
     (void)refusal("a: >\n" + text.substr(0, size / 2));
   }
   const std::chrono::duration<double> took = std::chrono::steady_clock::now() - begin;
-  EXPECT_LT(took.count(), 120.0);
+  EXPECT_LT(took.count(), 60.0);
   rusage usage{};
   getrusage(RUSAGE_SELF, &usage);
   EXPECT_LT(usage.ru_maxrss, 700'000) << "KiB";
