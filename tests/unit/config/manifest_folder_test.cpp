@@ -132,7 +132,7 @@ TEST_F(Manifests, RefusalsChangeNothing) {
   EXPECT_EQ(refused(pool("b", "10.0.1.0/24") + "---\n" + pool("b", "10.0.2.0/24")),
             "new.yaml:8: duplicate definition of pool \"b\": it is at new.yaml:1 already: remove one");
   EXPECT_EQ(refused(node("x") + "---\n" + pool("b", "10.0.0.128/25") + "---\n" + node("y")),
-            "new.yaml:4: IPAddressPool metallb-system/b: CIDR \"10.0.0.128/25\" in pool \"b\" overlaps with already "
+            "new.yaml:5: IPAddressPool metallb-system/b: CIDR \"10.0.0.128/25\" in pool \"b\" overlaps with already "
             "defined "
             "CIDR \"10.0.0.0/24\"");
   EXPECT_EQ(

@@ -71,14 +71,17 @@ class Draw {
     Pool pool;
     pool.name = name();
     pool.labels = labels();
-    for (std::size_t n = 1 + below(4); n > 0; --n) {
+    for (std::size_t n = 1 + below(4); n > 0; --n) {  // each in a block of its own: ranges must not overlap
       const Family of = family();
+      const bool ipv4 = of == Family::ipv4;
       Address first = address(of);
       Address last = address(of);
+      first.bytes[ipv4 ? 12 : 1] = static_cast<std::uint8_t>(n);
+      last.bytes[ipv4 ? 12 : 1] = static_cast<std::uint8_t>(n);
       if (last < first) std::swap(first, last);
       AddressRange range{first, last, first.text() + (coin() ? "-" : " - ") + last.text()};
       if (coin()) {
-        const auto prefix = parse_prefix(first.text() + "/" + std::to_string(below(of == Family::ipv4 ? 33 : 129)));
+        const auto prefix = parse_prefix(first.text() + "/" + std::to_string(ipv4 ? 8 + below(25) : 16 + below(113)));
         range = {prefix->first(), prefix->last(), prefix->text()};
       }
       pool.ranges.push_back(range);
