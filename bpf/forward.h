@@ -69,8 +69,9 @@ static __noinline __u32 reply_interface(struct __sk_buff *skb, const struct pack
 {
 	__u32 ifindex = link->l3_ifindex;
 
-	if (route_to_sender(skb, packet, &ifindex, BPF_FIB_LOOKUP_OUTPUT))
-		return link->l3_ifindex;
+	/* IPv6 takes the interface as a wish and may answer with another one. */
+	if (route_to_sender(skb, packet, &ifindex, BPF_FIB_LOOKUP_OUTPUT) && ifindex == link->l3_ifindex)
+		return ifindex;
 	ifindex = link->l3_ifindex;
 	if (route_to_sender(skb, packet, &ifindex, 0))
 		return ifindex;

@@ -123,7 +123,7 @@ __noinline int xlb_make_unreachable(struct __sk_buff *skb, const struct packet *
 	__u32 header, quoted, sum = 0;
 	bool partial;
 
-	if (!packet || packet->l4 + 8 > packet->length)
+	if (!packet)
 		return -1;
 	header = packet->ipv6 ? (__u32)sizeof(struct ipv6hdr) : (__u32)sizeof(struct iphdr);
 	quoted = packet->l4 + 8 - packet->l3;
@@ -171,14 +171,15 @@ __noinline int xlb_make_unreachable(struct __sk_buff *skb, const struct packet *
 
 /*
  * `verdict` says why; the counter of a refusal that had no reason of its own says by what (RST or ICMP). A packet that
- * must not be answered (RST, ICMP error, later fragment) or is over the limit is dropped.
+ * must not be answered (RST, later fragment), has too little to quote, or is over the limit is dropped.
  */
 INLINE int refuse(struct __sk_buff *skb, const struct lb_node *node, const struct packet *packet, __u32 verdict)
 {
 	bool tcp = packet->protocol == IPPROTO_TCP;
+	bool quotable = packet->l4 + 8 <= packet->length;
 	int error;
 
-	if (packet->fragment == LATER_FRAGMENT || (tcp && (packet->tcp_flags & TCP_RST))) {
+	if (packet->fragment == LATER_FRAGMENT || !quotable || (tcp && (packet->tcp_flags & TCP_RST))) {
 		conclude(XLB_PROGRAM_LAN_TC, node, packet, NULL, verdict);
 		return TC_ACT_SHOT;
 	}
