@@ -1,0 +1,250 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "loader/kernel_tables.hpp"
+
+#include <arpa/inet.h>
+
+#include <optional>
+#include <set>
+#include <utility>
+
+#include "loader/pins.hpp"
+#include "userspace/core/rows.hpp"
+
+namespace xlb {
+namespace {
+
+constexpr std::uint32_t only_row = 0;       // of xlb_node
+constexpr std::uint32_t service_bits = 32;  // of a source's prefix: the service id comes before the address
+constexpr std::uint32_t mapped_bits = 96;   // of an IPv4 address: ::ffff: comes before it
+
+lb_link_key to_abi(const LinkKey& key) {
+  lb_link_key row{};
+  row.ifindex = key.ifindex;
+  row.vlan = key.vlan;
+  return row;
+}
+
+lb_service_key to_abi(const ServiceKey& key) {
+  lb_service_key row{};
+  row.vip_id = key.vip_id;
+  row.port = htons(key.port);
+  row.protocol = static_cast<__u8>(key.protocol);
+  return row;
+}
+
+lb_source_key to_abi(const SourceKey& key) {
+  lb_source_key row{};
+  const bool ipv4 = key.prefix.address.family() == Family::ipv4;
+  row.prefix_len = service_bits + (ipv4 ? mapped_bits : 0) + key.prefix.length;
+  row.service_id = htonl(key.service_id);
+  row.prefix = key.prefix.address.to_abi();
+  return row;
+}
+
+lb_source source_row(const SourceKey& key) {
+  lb_source row{};
+  row.family = key.prefix.address.family() == Family::ipv4 ? 4 : 6;
+  return row;
+}
+
+// Absent: no row that this build could have written.
+std::optional<SourceKey> source_key(const lb_source_key& row, const lb_source& value) {
+  const std::uint32_t before = service_bits + (value.family == 4 ? mapped_bits : 0);
+  if (row.prefix_len < before || row.prefix_len > service_bits + 128) return std::nullopt;
+  return SourceKey{ntohl(row.service_id),
+                   {Address::from_abi(row.prefix), static_cast<std::uint8_t>(row.prefix_len - before)}};
+}
+
+void add(lb_counter& sum, const lb_counter& one) {
+  sum.packets += one.packets;
+  sum.bytes += one.bytes;
+}
+
+void add(lb_svc_stats& sum, const lb_svc_stats& one) {
+  sum.packets_in += one.packets_in;
+  sum.bytes_in += one.bytes_in;
+  sum.packets_out += one.packets_out;
+  sum.bytes_out += one.bytes_out;
+  sum.flows += one.flows;
+}
+
+template <typename Value>
+Value sum(const std::vector<Value>& by_cpu) {
+  Value total{};
+  for (const Value& one : by_cpu) add(total, one);
+  return total;
+}
+
+template <typename Map, typename Key, typename Value>
+Result<void> write_or_erase(const Map& map, const Key& key, const std::optional<Value>& value) {
+  return value ? map.write(key, *value) : map.erase(key);
+}
+
+// "backend 3 = 10.42.0.8:8000/TCP live: xlb_backends: full: …"
+template <typename EditOfOneKind>
+Result<void> named(Result<void> done, const EditOfOneKind& edit) {
+  if (done) return done;
+  return done.error().in(describe(Edit(edit)));
+}
+
+}  // namespace
+
+Result<std::string> tables_folder(const std::string& pin_dir) {
+  const Pins pins(pin_dir);
+  if (exists(pins.tables())) return pins.tables();
+  const auto others = pins.other_abis();
+  if (!others) return others.error();
+  if (others->empty()) {
+    return Error{"no tables below " + pins.folder() + ": nothing is attached (xdp-lb attach INTERFACE)"};
+  }
+  return Error{"the tables in " + pins.folder() + "/" + others->front() +
+               " are of another build, this one's would be in " + pins.tables() +
+               ": take them away (xdp-lb detach --all) and attach again; flows are lost by that"};
+}
+
+Result<KernelTables> KernelTables::open(const std::string& pin_dir) {
+  const auto folder = tables_folder(pin_dir);
+  if (!folder) return folder.error();
+  Maps maps;
+  std::optional<Error> failed;
+  const auto open = [&]<typename Map>(Map& map, const char* name) {
+    auto opened = Map::open(*folder, name);
+    if (opened) {
+      map = std::move(*opened);
+    } else {
+      failed = opened.error();
+    }
+    return !failed;
+  };
+  open(maps.node, "xlb_node") && open(maps.links, "xlb_links") && open(maps.vips, "xlb_vips") &&
+      open(maps.services, "xlb_services") && open(maps.slots, "xlb_slots") && open(maps.backends, "xlb_backends") &&
+      open(maps.sources, "xlb_sources") && open(maps.flows, "xlb_flows") && open(maps.half_open, "xlb_half_open") &&
+      open(maps.verdicts, "xlb_counters") && open(maps.service_stats, "xlb_svc_stats");
+  if (failed) return *failed;
+  return KernelTables(std::move(maps));
+}
+
+Result<SlotArray*> KernelTables::slots() {
+  if (!slots_) {
+    auto mapped = SlotArray::open(maps_.slots.fd(), maps_.slots.entries());
+    if (!mapped) return mapped.error();
+    slots_ = std::move(*mapped);
+  }
+  return &*slots_;
+}
+
+Result<lb_node> KernelTables::node() const {
+  const auto row = maps_.node.find(only_row);
+  if (!row) return row.error();
+  return **row;  // an array's row is always there
+}
+
+Result<void> KernelTables::write_node(const lb_node& node) const {
+  return maps_.node.write(only_row, node);
+}
+
+Capacity KernelTables::capacity() const {
+  return {maps_.services.entries(), maps_.backends.entries(), maps_.slots.entries(), maps_.sources.entries()};
+}
+
+Result<Tables> KernelTables::read() {
+  Tables tables;
+  auto done = maps_.links.each([&](const lb_link_key& key, const lb_link& row) {
+    tables.links[{key.ifindex, key.vlan}] = row;
+  });
+  if (!done) return done.error();
+  done = maps_.vips.each(
+      [&](const lb_addr& address, const lb_vip& row) { tables.vips[Address::from_abi(address)] = row; });
+  if (!done) return done.error();
+  done = maps_.services.each([&](const lb_service_key& key, const lb_service& row) {
+    tables.services[{key.vip_id, ntohs(key.port), static_cast<Protocol>(key.protocol)}] = row;
+  });
+  if (!done) return done.error();
+  done = maps_.backends.each([&](std::uint32_t id, const lb_backend& row) {
+    constexpr lb_backend never_used{};
+    if (!same_row(row, never_used)) tables.backends.emplace_hint(tables.backends.end(), id, row);
+  });
+  if (!done) return done.error();
+  done = maps_.sources.each([&](const lb_source_key& key, const lb_source& value) {
+    if (const auto source = source_key(key, value)) tables.sources.insert(*source);
+  });
+  if (!done) return done.error();
+  if (auto filled = read_slots(tables); !filled) return filled.error();
+  return tables;
+}
+
+// The stretches that services point at. What else may stand in the array, left by an edit that was cut short, no
+// program reads, and plan() writes a new stretch whole.
+Result<void> KernelTables::read_slots(Tables& tables) {
+  const auto array = slots();
+  if (!array) return array.error();
+  for (const auto& [key, service] : tables.services) {
+    if (service.slot_count == 0) continue;
+    auto stretch = (*array)->read(service.slot_base, service.slot_count);
+    if (!stretch) return stretch.error().in("service " + std::to_string(service.service_id));
+    tables.slots[service.slot_base] = std::move(*stretch);
+  }
+  return {};
+}
+
+Result<std::optional<lb_link>> KernelTables::link(const LinkKey& key) const {
+  return maps_.links.find(to_abi(key));
+}
+
+Result<void> KernelTables::apply(const EditLink& edit) const {
+  return named(write_or_erase(maps_.links, to_abi(edit.key), edit.value), edit);
+}
+
+Result<void> KernelTables::apply(const EditVip& edit) const {
+  return named(write_or_erase(maps_.vips, edit.address.to_abi(), edit.value), edit);
+}
+
+Result<void> KernelTables::apply(const EditService& edit) const {
+  return named(write_or_erase(maps_.services, to_abi(edit.key), edit.value), edit);
+}
+
+Result<void> KernelTables::apply(const EditSlots& edit) {
+  const auto array = slots();
+  if (!array) return named(array.error(), edit);
+  return named((*array)->write(edit.base, edit.slots), edit);
+}
+
+Result<void> KernelTables::apply(const EditBackend& edit) const {
+  return named(maps_.backends.write(edit.id, edit.value), edit);
+}
+
+Result<void> KernelTables::apply(const EditSource& edit) const {
+  const lb_source_key key = to_abi(edit.key);
+  return named(edit.present ? maps_.sources.write(key, source_row(edit.key)) : maps_.sources.erase(key), edit);
+}
+
+Result<Counters> KernelTables::counters() const {
+  Counters counters;
+  counters.verdicts.resize(XLB_VERDICT_COUNT);
+  auto done = maps_.verdicts.each([&](std::uint32_t verdict, const std::vector<lb_counter>& by_cpu) {
+    if (verdict < XLB_VERDICT_COUNT) counters.verdicts[verdict] = sum(by_cpu);
+  });
+  if (!done) return done.error();
+  std::set<std::uint32_t> installed;
+  done = maps_.services.each([&](const lb_service_key&, const lb_service& row) { installed.insert(row.service_id); });
+  if (!done) return done.error();
+  done = maps_.service_stats.each([&](std::uint32_t id, const std::vector<lb_svc_stats>& by_cpu) {
+    if (installed.contains(id)) counters.services.push_back({id, sum(by_cpu)});
+  });
+  if (!done) return done.error();
+  return counters;
+}
+
+Result<std::vector<FlowRow>> KernelTables::flows() const {
+  std::vector<FlowRow> rows;
+  const auto take = [&rows](bool half_open) {
+    return [&rows, half_open](const lb_flow_key& key, const lb_flow& value) {
+      rows.push_back({key, value, half_open});
+    };
+  };
+  if (auto done = maps_.flows.each(take(false)); !done) return done.error();
+  if (auto done = maps_.half_open.each(take(true)); !done) return done.error();
+  return rows;
+}
+
+}  // namespace xlb
