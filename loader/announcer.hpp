@@ -6,8 +6,8 @@
 #include <chrono>
 #include <map>
 #include <optional>
-#include <string>
 #include <set>
+#include <string>
 #include <vector>
 
 #include "userspace/core/model.hpp"
@@ -31,14 +31,15 @@ struct ProbeAnswer {
   Address address;
   Mac mac;
 };
-// Probes all addresses at once on a link: `count` probes spaced by `interval`, then waits `interval` once more. Frames from
-// `own` MACs do not count. Default timing: 3 probes, 200 ms apart (RFC 5227's 1-2 s would keep a user waiting; a later
-// answer is still found as a conflict by the programs).
+// Probes all addresses at once on a link: `count` probes spaced by `interval`, then waits `interval` once more.
+// Frames from `own` MACs do not count. Default timing: 3 probes, 200 ms apart (RFC 5227's 1-2 s would keep a user
+// waiting; a later answer is still found as a conflict by the programs).
 Result<std::vector<ProbeAnswer>> probe_addresses(const Link& link, const std::vector<Address>& addresses,
                                                  const std::set<Mac>& own, int count = 3,
                                                  std::chrono::milliseconds interval = std::chrono::milliseconds(200));
 
-// When to announce after an address was taken: 0, 50, 200 ms, then every 1.1 s until 5 s, then every 60 s.
+// When to announce after an address was taken: 0, 50, 200 ms, then every 1.1 s until 5 s, then every 60 s. The first
+// of these moments that is later than `since_taken`.
 std::optional<std::chrono::milliseconds> next_announcement(std::chrono::milliseconds since_taken);
 
 }  // namespace xlb

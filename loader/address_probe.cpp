@@ -1,0 +1,138 @@
+// SPDX-License-Identifier: Apache-2.0
+// Is an address free? Ask, as a host does before it takes an address (RFC 5227, 2.1; RFC 4862, 5.4), and listen.
+// Whoever claims it by any ARP or neighbour advertisement meanwhile, or asks the same question at the same time, has
+// it. Asked and heard on the L3 interface: a VLAN device tags and untags by itself.
+#include <linux/filter.h>
+#include <poll.h>
+#include <sys/socket.h>
+
+#include <algorithm>
+#include <cstring>
+
+#include "loader/announcer.hpp"
+#include "loader/packet_socket.hpp"
+
+namespace xlb {
+namespace {
+
+constexpr std::uint16_t kArp = 0x0806, kIpv6 = 0x86dd;
+constexpr Mac kAllNodesMac{{0x33, 0x33, 0, 0, 0, 1}};
+constexpr std::size_t kEthernet = 14, kIcmp6At = kEthernet + 40;
+
+struct Claim {
+  Address address;
+  Mac mac;
+};
+
+Address ipv4_at(const Frame& frame, std::size_t at) {
+  return Address::from_ipv4({frame[at], frame[at + 1], frame[at + 2], frame[at + 3]});
+}
+Address ipv6_at(const Frame& frame, std::size_t at) {
+  Address address;
+  std::copy_n(frame.begin() + static_cast<std::ptrdiff_t>(at), 16, address.bytes.begin());
+  return address;
+}
+Mac mac_at(const Frame& frame, std::size_t at) {
+  Mac mac;
+  std::copy_n(frame.begin() + static_cast<std::ptrdiff_t>(at), 6, mac.bytes.begin());
+  return mac;
+}
+
+std::optional<Claim> arp_claim(const Frame& frame) {
+  if (frame.size() < kEthernet + 28) return std::nullopt;
+  const Mac sender_mac = mac_at(frame, kEthernet + 8);
+  const Address sender = ipv4_at(frame, kEthernet + 14);
+  const bool request = frame[kEthernet + 7] == 1;
+  if (!sender.unspecified()) return Claim{sender, sender_mac};
+  if (request) return Claim{ipv4_at(frame, kEthernet + 24), sender_mac};  // somebody else's probe
+  return std::nullopt;
+}
+
+std::optional<Claim> nd_claim(const Frame& frame) {
+  constexpr std::uint8_t icmp6 = 58, solicitation = 135, advertisement = 136;
+  if (frame.size() < kIcmp6At + 24 || frame[kEthernet + 6] != icmp6 || frame[kEthernet + 7] != 255)
+    return std::nullopt;
+  const std::uint8_t type = frame[kIcmp6At];
+  const Address target = ipv6_at(frame, kIcmp6At + 8);
+  if (type == solicitation && ipv6_at(frame, kEthernet + 8).unspecified()) return Claim{target, mac_at(frame, 6)};
+  if (type != advertisement) return std::nullopt;
+  const bool has_option = frame.size() >= kIcmp6At + 32 && frame[kIcmp6At + 24] == 2 && frame[kIcmp6At + 25] == 1;
+  return Claim{target, has_option ? mac_at(frame, kIcmp6At + 26) : mac_at(frame, 6)};
+}
+
+// Passes neighbour solicitations and advertisements only: a busy LAN would push the answer out of the queue.
+Result<void> only_neighbour_discovery(const PacketSocket& socket) {
+  sock_filter code[] = {
+      BPF_STMT(BPF_LD | BPF_B | BPF_ABS, kEthernet + 6),  // next header
+      BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, 58, 0, 3),
+      BPF_STMT(BPF_LD | BPF_B | BPF_ABS, kIcmp6At),
+      BPF_JUMP(BPF_JMP | BPF_JGE | BPF_K, 135, 0, 1),
+      BPF_JUMP(BPF_JMP | BPF_JGT | BPF_K, 136, 0, 1),
+      BPF_STMT(BPF_RET | BPF_K, 0),
+      BPF_STMT(BPF_RET | BPF_K, 0xffffffff),
+  };
+  const sock_fprog program{sizeof code / sizeof code[0], code};
+  if (setsockopt(socket.fd(), SOL_SOCKET, SO_ATTACH_FILTER, &program, sizeof program) != 0) {
+    return system_error("filter neighbour discovery");
+  }
+  return {};
+}
+
+}  // namespace
+
+Result<std::vector<ProbeAnswer>> probe_addresses(const Link& link, const std::vector<Address>& addresses,
+                                                 const std::set<Mac>& own, int count,
+                                                 std::chrono::milliseconds interval) {
+  std::vector<PacketSocket> sockets;
+  std::map<Family, std::size_t> socket_of;
+  for (const Address& address : addresses) {
+    const Family family = address.family();
+    if (socket_of.contains(family)) continue;
+    auto socket = PacketSocket::open(link.l3_ifindex, link.l3_name, family == Family::ipv4 ? kArp : kIpv6);
+    if (!socket) return socket.error();
+    if (family == Family::ipv6) {
+      if (auto filtered = only_neighbour_discovery(*socket); !filtered) return filtered.error().in(link.l3_name);
+      if (auto joined = socket->join(kAllNodesMac); !joined) return joined.error();
+    }
+    socket_of[family] = sockets.size();
+    sockets.push_back(std::move(*socket));
+  }
+
+  std::map<Address, Mac> claims;
+  const auto listen = [&](std::chrono::steady_clock::time_point until) {
+    for (;;) {
+      for (PacketSocket& socket : sockets) {
+        while (const auto frame = socket.receive()) {
+          if (frame->size() < kEthernet) continue;
+          const bool arp = (*frame)[12] == kArp >> 8;
+          const auto claim = arp ? arp_claim(*frame) : nd_claim(*frame);
+          if (!claim || own.contains(claim->mac) || claim->mac == link.mac) continue;
+          if (std::find(addresses.begin(), addresses.end(), claim->address) == addresses.end()) continue;
+          claims.emplace(claim->address, claim->mac);
+        }
+      }
+      const auto left = until - std::chrono::steady_clock::now();
+      if (left <= std::chrono::nanoseconds(0) || claims.size() == addresses.size()) return;
+      std::vector<pollfd> waits;
+      for (const PacketSocket& socket : sockets) waits.push_back({socket.fd(), POLLIN, 0});
+      const auto wait = std::chrono::ceil<std::chrono::milliseconds>(left);
+      (void)poll(waits.data(), waits.size(), static_cast<int>(wait.count()));
+    }
+  };
+  auto next = std::chrono::steady_clock::now();
+  for (int round = 0; round < count && claims.size() < addresses.size(); ++round) {
+    for (const Address& address : addresses) {
+      if (claims.contains(address)) continue;
+      auto sent = sockets[socket_of[address.family()]].send(probe(address, link.mac, 0));
+      if (!sent) return sent.error().in("ask whether " + address.text() + " is free");
+    }
+    next += interval;
+    listen(next);
+  }
+  listen(next + interval);
+  std::vector<ProbeAnswer> answers;
+  for (const auto& [address, mac] : claims) answers.push_back({address, mac});
+  return answers;
+}
+
+}  // namespace xlb

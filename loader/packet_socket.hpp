@@ -1,0 +1,33 @@
+// SPDX-License-Identifier: Apache-2.0
+// A packet socket on one interface: whole Ethernet frames out, and those of one Ethernet type in.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+
+#include "loader/announcer.hpp"
+#include "loader/file.hpp"
+#include "userspace/core/address.hpp"
+
+namespace xlb {
+
+class PacketSocket {
+ public:
+  // ethertype: of what is received, in host order; 0: nothing, for sending only.
+  static Result<PacketSocket> open(std::uint32_t ifindex, const std::string& interface, std::uint16_t ethertype);
+
+  Result<void> send(const Frame& frame);
+  // The next frame that came in from outside; absent: none is waiting.
+  std::optional<Frame> receive();
+  // Lets frames to this multicast MAC through the NIC's filter for as long as the socket is open.
+  Result<void> join(const Mac& group);
+  [[nodiscard]] int fd() const { return file_.get(); }
+
+ private:
+  File file_;
+  std::uint32_t ifindex_ = 0;
+  std::string interface_;
+};
+
+}  // namespace xlb
