@@ -110,6 +110,10 @@ std::vector<Setting> all_settings() {
   return out;
 }
 
+std::vector<Setting> resizing_settings() {
+  return {{Way::tc, Net::ipv4}, {Way::tc, Net::ipv6}, {Way::xdp, Net::ipv4}, {Way::xdp, Net::ipv6}};
+}
+
 std::vector<Setting> ipv4_settings() {
   return {{Way::tc, Net::ipv4}, {Way::tc_complete, Net::ipv4}, {Way::xdp, Net::ipv4}};
 }

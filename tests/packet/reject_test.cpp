@@ -65,7 +65,7 @@ class RejectTest : public PacketTest {
     EXPECT_TRUE(std::equal(got.payload.begin(), got.payload.end(), datagram.begin())) << hex(got.payload) << hex(datagram);
   }
 };
-XLB_EVERY_WAY(RejectTest);
+XLB_EVERY_WAY_RESIZING(RejectTest);
 
 TEST_P(RejectTest, EveryKindOfSegmentGetsItsReset) {
   for (const int flags : {+kSyn, +kAck, kAck | kPsh, kSyn | kFin, +kFin, kFin | kAck, kSyn | kAck, 0, kPsh | kUrg}) {

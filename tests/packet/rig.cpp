@@ -380,6 +380,8 @@ Traces Rig::traces() {
   }
   out.flows = read_all<lb_flow_key, lb_flow>("xlb_flows");
   out.half_open = read_all<lb_flow_key, lb_flow>("xlb_half_open");
+  // What promotion leaves behind is as good as absent.
+  std::erase_if(out.half_open, [](const auto& entry) { return entry.second.state == XLB_FLOW_ENDED; });
   out.fragments = read_all<lb_frag_key, lb_frag>("xlb_frags");
   out.affinity = read_all<lb_affinity_key, lb_affinity>("xlb_affinity");
   out.events = events();

@@ -95,6 +95,7 @@ TEST_P(ShapeTest, ExtensionHeaders) {
 
 TEST_P(ShapeTest, ExtensionHeadersWithoutEnd) {
   if (v4()) GTEST_SKIP() << "IPv6 only";
+  if (GetParam().way == Way::tc_complete) GTEST_SKIP() << "refusals resize the frame";
   // More of them, or longer ones, than anybody sends: dropped, never half understood.
   for (const std::size_t count : {7u, 12u, 60u}) {
     Packet packet = from_client();
