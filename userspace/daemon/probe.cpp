@@ -50,8 +50,8 @@ Result<void> AddressProbe::forget_settled(const std::vector<Link>& links, State&
   return {};
 }
 
-Result<bool> AddressProbe::first_use(const std::vector<Link>& links, const Desired& desired, State& state) {
-  bool again = false;
+Result<AddressProbe::Found> AddressProbe::first_use(const std::vector<Link>& links, const Desired& desired, State& state) {
+  Found found = Found::nothing_new;
   std::set<Address> free;
   for (const Link& link : links) {
     std::vector<Address> asked;
@@ -68,7 +68,7 @@ Result<bool> AddressProbe::first_use(const std::vector<Link>& links, const Desir
       answered_[answer.mac].insert(answer.address);
       if (answered_[answer.mac].size() < kProxyAnswers) {
         state.conflicts[answer.address] = sentence(answer.address, answer.mac, shown_name(link));
-        again = true;
+        if (found == Found::nothing_new) found = Found::again;
         continue;
       }
       proxies_.insert(answer.mac);
@@ -76,7 +76,7 @@ Result<bool> AddressProbe::first_use(const std::vector<Link>& links, const Desir
         state.conflicts.erase(address);
         state.probed.insert(address);
       }
-      again = true;
+      found = Found::from_start;
       said_.push_back(answer.mac.text() + " on " + shown_name(link) +
                       " answers for any address (proxy ARP?): its answers do not count, and cannot warn of a real conflict");
     }
@@ -94,7 +94,7 @@ Result<bool> AddressProbe::first_use(const std::vector<Link>& links, const Desir
       return text.find(" is in use by " + mac.text()) != std::string::npos;
     });
   });
-  return again;
+  return found;
 }
 
 }  // namespace xlb

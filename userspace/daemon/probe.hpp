@@ -19,8 +19,10 @@ class AddressProbe {
 
   // Addresses of `state.conflicts` for which nobody answers any more are free again.
   Result<void> forget_settled(const std::vector<Link>& links, State& state);
-  // Probes VIPs that were never used. True: `state` gained or lost a conflict, so allocation has to be asked again.
-  Result<bool> first_use(const std::vector<Link>& links, const Desired& desired, State& state);
+  // Probes VIPs that were never used. `again`: `state` gained or lost a conflict, so allocation has to be asked again;
+  // `from_start`: and from what was held before, because addresses were passed over for a proxy's sake.
+  enum class Found : std::uint8_t { nothing_new, again, from_start };
+  Result<Found> first_use(const std::vector<Link>& links, const Desired& desired, State& state);
   [[nodiscard]] const std::vector<std::string>& said() const { return said_; }
 
  private:
