@@ -95,8 +95,9 @@ class Planner {
         [&](std::uint32_t ifindex) {
           returns_gone_.push_back(EditReturn{ifindex, false});
         });
+    compare_backends();
     displace();
-    plan_backends();
+    std::move(backends_made_.begin(), backends_made_.end(), std::back_inserter(make_));
     plan_slots();
     compare_sets(
         installed_.sources, wanted_.sources,
@@ -151,13 +152,6 @@ class Planner {
     for (const auto& [base, old_slots] : installed_.slots) {
       if (range_in_the_way(base, old_slots)) ranges_in_the_way_.insert(base);
     }
-    for (const auto& [id, backend] : installed_.backends) {
-      const auto now = wanted_.backends.find(id);
-      if (live(backend) && now != wanted_.backends.end() && live(now->second) &&
-          !same_endpoint(backend, now->second)) {
-        ids_in_the_way_.insert(id);
-      }
-    }
     for (const auto& [key, service] : installed_.services) {
       if (!stands_in_the_way(key, service)) continue;
       displaced_.insert(key);
@@ -172,27 +166,29 @@ class Planner {
   [[nodiscard]] bool stands_in_the_way(const ServiceKey& key, const lb_service& service) const {
     if (service.slot_count == 0) return false;
     if (ranges_in_the_way_.contains(service.slot_base)) return true;
-    const auto old_slots = installed_.slots.find(service.slot_base);
-    if (old_slots == installed_.slots.end()) return false;
-    if (!ids_in_the_way_.empty()) {
-      for (const lb_slot& slot : old_slots->second) {
-        if (ids_in_the_way_.contains(slot.first) || ids_in_the_way_.contains(slot.second)) return true;
-      }
-    }
-    // Another service's slots are about to be written where this one's are.
     const auto now = wanted_.services.find(key);
     const bool keeps_range = now != wanted_.services.end() && now->second.slot_base == service.slot_base &&
                              now->second.slot_count == service.slot_count;
+    if (keeps_range && ids_in_the_way_.empty()) return false;
+    const auto old_slots = installed_.slots.find(service.slot_base);
+    if (old_slots == installed_.slots.end()) return false;
+    for (const lb_slot& slot : old_slots->second) {
+      if (ids_in_the_way_.contains(slot.first) || ids_in_the_way_.contains(slot.second)) return true;
+    }
+    // Another service's slots are about to be written where this one's are.
     const auto new_slots = wanted_.slots.find(service.slot_base);
     return !keeps_range && new_slots != wanted_.slots.end() && !same_slots(old_slots->second, new_slots->second);
   }
 
-  void plan_backends() {
+  void compare_backends() {
     constexpr lb_backend nothing{};
     compare(
         installed_.backends, wanted_.backends,
         [&](std::uint32_t id, const lb_backend& backend) {
-          (live(backend) ? make_ : backends_gone_).push_back(EditBackend{id, backend});
+          (live(backend) ? backends_made_ : backends_gone_).push_back(EditBackend{id, backend});
+          const auto old = installed_.backends.find(id);
+          if (old == installed_.backends.end() || !live(old->second) || !live(backend)) return;
+          if (!same_endpoint(old->second, backend)) ids_in_the_way_.insert(id);
         },
         [&](std::uint32_t id) {
           backends_gone_.push_back(EditBackend{id, nothing});
@@ -259,6 +255,7 @@ class Planner {
   std::set<std::uint32_t> ids_in_the_way_;     // of backends
   std::set<ServiceKey> displaced_;
   Edits make_;
+  Edits backends_made_;
   Edits groups_gone_, vips_gone_, services_gone_, sources_gone_, slots_gone_, backends_gone_, returns_gone_,
       links_gone_;
 };

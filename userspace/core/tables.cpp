@@ -19,7 +19,7 @@
 #include <iterator>
 #include <optional>
 #include <string>
-#include <unordered_map>
+#include <utility>
 
 #include "userspace/core/room.hpp"
 #include "userspace/core/rows.hpp"
@@ -38,23 +38,6 @@ Error full(const std::string& table, std::size_t needed, std::size_t room, const
   return Error{table + " is full: " + std::to_string(needed) + " " + what + " needed, room for " +
                std::to_string(room)};
 }
-
-// What a backend is, whatever row it stands in.
-struct Identity {
-  lb_addr address{};
-  __be16 port = 0;
-  std::uint8_t protocol = 0;
-
-  bool operator==(const Identity& other) const {
-    return same_row(address, other.address) && port == other.port && protocol == other.protocol;
-  }
-};
-struct IdentityHash {
-  std::size_t operator()(const Identity& identity) const {
-    const auto port = static_cast<std::uint16_t>(identity.port ^ identity.protocol << 8);
-    return static_cast<std::size_t>(hash_endpoint(Address::from_abi(identity.address), port));
-  }
-};
 
 std::uint32_t seed_of(const Address& vip, std::uint16_t port, Protocol protocol) {
   Address salted = vip;
@@ -132,24 +115,27 @@ class BackendRows {
  public:
   BackendRows(const Tables& installed, std::uint32_t limit) : installed_(installed), limit_(limit), ids_(limit) {
     entries_.reserve(installed.backends.size());
-    index_.reserve(installed.backends.size());
     for (const auto& [id, row] : installed.backends) {
       if (!live(row)) continue;
       ids_.reserve(id);
-      Entry& entry = add({row.address, row.port, row.protocol});
+      Entry& entry = entries_[index_of(row)];
       if (entry.id == 0) entry.id = id;  // a second row of the same endpoint is freed
     }
   }
 
   // Index of the endpoint's entry; ids are known after settle().
   std::size_t want(const DesiredBackend& backend) {
-    Entry& entry =
-        add({backend.address.to_abi(), network_order(backend.port), static_cast<std::uint8_t>(backend.protocol)});
-    merge(entry, backend);
-    return static_cast<std::size_t>(&entry - entries_.data());
+    lb_backend identity{};
+    identity.address = backend.address.to_abi();
+    identity.port = network_order(backend.port);
+    identity.protocol = static_cast<std::uint8_t>(backend.protocol);
+    const std::size_t index = index_of(identity);
+    merge(entries_[index], backend);
+    return index;
   }
 
-  Result<void> settle(std::map<std::uint32_t, lb_backend>& rows) {
+  // Fills in the rows, and the veths that they need.
+  Result<void> settle(std::map<std::uint32_t, lb_backend>& rows, std::set<std::uint32_t>& veths) {
     if (wanted_ + 1 > limit_) return full("xlb_backends", wanted_, limit_ == 0 ? 0 : limit_ - 1, "backends");
     for (Entry& entry : entries_) {
       if (entry.wanted && !ids_.take(entry.id)) entry.id = 0;
@@ -160,24 +146,14 @@ class BackendRows {
       const bool kept = entry.id != 0;
       if (!kept) next = entry.id = ids_.take_next(next);
       entry.row.generation = generation(entry.id, kept);
+      if (entry.row.veth_ifindex != 0) veths.insert(entry.row.veth_ifindex);
     }
-    // Rows in order of id, what was used before and is free now among them.
-    std::vector<std::pair<std::uint32_t, lb_backend>> sorted;
-    sorted.reserve(entries_.size());
-    for (const Entry& entry : entries_) {
-      if (entry.wanted) sorted.emplace_back(entry.id, entry.row);
-    }
-    std::sort(sorted.begin(), sorted.end(), [](const auto& a, const auto& b) { return a.first < b.first; });
-    for (const auto& row : sorted) rows.insert(rows.end(), row);
-    for (const auto& [id, row] : installed_.backends) {
-      lb_backend freed{};
-      freed.generation = row.generation;
-      rows.try_emplace(id, freed);
-    }
+    list(rows);
     return {};
   }
 
   [[nodiscard]] std::uint32_t id(std::size_t index) const { return entries_[index].id; }
+  [[nodiscard]] std::size_t size() const { return entries_.size(); }
 
  private:
   struct Entry {
@@ -186,15 +162,39 @@ class BackendRows {
     lb_backend row{};
   };
 
-  Entry& add(const Identity& identity) {
-    const auto [place, fresh] = index_.try_emplace(identity, entries_.size());
-    if (fresh) {
+  static bool same_identity(const lb_backend& left, const lb_backend& right) {
+    return same_row(left.address, right.address) && left.port == right.port && left.protocol == right.protocol;
+  }
+
+  // An open table of indexes into entries_, at most half full: one look-up a backend is what compile() spends most
+  // on.
+  std::size_t index_of(const lb_backend& identity) {
+    if (2 * (entries_.size() + 1) > places_.size()) grow();
+    std::size_t& place = places_[place_of(identity)];
+    if (place == nothing) {
+      place = entries_.size();
       entries_.emplace_back();
       entries_.back().row.address = identity.address;
       entries_.back().row.port = identity.port;
       entries_.back().row.protocol = identity.protocol;
     }
-    return entries_[place->second];
+    return place;
+  }
+
+  // Where the identity stands, or the free place where it may.
+  [[nodiscard]] std::size_t place_of(const lb_backend& identity) const {
+    const auto port = static_cast<std::uint16_t>(identity.port ^ identity.protocol << 8);
+    auto place = static_cast<std::size_t>(hash_endpoint(Address::from_abi(identity.address), port));
+    for (place &= places_.size() - 1; places_[place] != nothing; place = (place + 1) & (places_.size() - 1)) {
+      if (same_identity(entries_[places_[place]].row, identity)) break;
+    }
+    return place;
+  }
+
+  void grow() {
+    places_.assign(std::bit_ceil(std::max<std::size_t>(16, 4 * std::max(entries_.capacity(), entries_.size() + 1))),
+                   nothing);
+    for (std::size_t i = 0; i < entries_.size(); ++i) places_[place_of(entries_[i].row)] = i;
   }
 
   // Services that disagree about an endpoint: the kernel path wins (it works for all), and it drains when all drain
@@ -227,11 +227,38 @@ class BackendRows {
     return generation == 0 ? 1 : generation;
   }
 
+  // All rows by id: the wanted ones, and what was used before and is free now, of which only the generation stays.
+  void list(std::map<std::uint32_t, lb_backend>& rows) const {
+    std::vector<const Entry*> sorted;
+    sorted.reserve(wanted_);
+    for (const Entry& entry : entries_) {
+      if (entry.wanted) sorted.push_back(&entry);
+    }
+    const auto by_id = [](const Entry* a, const Entry* b) { return a->id < b->id; };
+    if (!std::is_sorted(sorted.begin(), sorted.end(), by_id)) std::sort(sorted.begin(), sorted.end(), by_id);
+    auto old = installed_.backends.begin();
+    const auto free_until = [&](std::uint32_t id) {
+      for (; old != installed_.backends.end() && old->first <= id; ++old) {
+        if (old->first == id) continue;
+        lb_backend freed{};
+        freed.generation = old->second.generation;
+        rows.emplace_hint(rows.end(), old->first, freed);
+      }
+    };
+    for (const Entry* entry : sorted) {
+      free_until(entry->id);
+      rows.emplace_hint(rows.end(), entry->id, entry->row);
+    }
+    free_until(~0u);
+  }
+
+  static constexpr std::size_t nothing = ~std::size_t{0};
+
   const Tables& installed_;
   std::uint32_t limit_;
   Ids ids_;
   std::vector<Entry> entries_;
-  std::unordered_map<Identity, std::size_t, IdentityHash> index_;
+  std::vector<std::size_t> places_;
   std::size_t wanted_ = 0;
 };
 
@@ -314,7 +341,6 @@ class Compiler {
   }
 
   Result<void> add_backends() {
-    std::set<std::uint32_t> veths;
     for (const DesiredService& service : desired_.services) {
       const auto vip = tables_.vips.find(service.vip);
       if (vip == tables_.vips.end()) continue;
@@ -332,29 +358,24 @@ class Compiler {
         services_.push_back(planned);
       }
     }
-    if (const auto settled = backends_.settle(tables_.backends); !settled) return settled;
-    for (const auto& [id, row] : tables_.backends) {
-      if (row.veth_ifindex != 0) veths.insert(row.veth_ifindex);
-    }
-    for (const std::uint32_t veth : veths) links_.add_return(veth);
+    if (const auto settled = backends_.settle(tables_.backends, tables_.returns); !settled) return settled;
+    for (const std::uint32_t veth : tables_.returns) links_.add_return(veth);
     if (tables_.links.size() > XLB_MAX_LINKS) {
       return full("xlb_links", tables_.links.size(), XLB_MAX_LINKS, "LAN links and pods");
     }
-    tables_.returns = std::move(veths);
-    count_healthy();
     return {};
   }
 
-  // Backends of a VIP that take new flows, each counted once.
+  // Backends of a VIP that take new flows, each counted once. Services are sorted by VIP.
   void count_healthy() {
-    std::map<lb_vip*, std::set<std::uint32_t>> healthy;
+    std::vector<std::uint32_t> counted_for(backends_.size(), 0);  // VIP id
     for (const PlannedService& planned : services_) {
       for (std::size_t i = 0; i < planned.port->backends.size(); ++i) {
         if (planned.port->backends[i].draining) continue;
-        healthy[planned.vip].insert(backends_.id(backend_indexes_[planned.first_backend + i]));
+        std::uint32_t& vip_id = counted_for[backend_indexes_[planned.first_backend + i]];
+        if (std::exchange(vip_id, planned.key.vip_id) != planned.key.vip_id) ++planned.vip->healthy;
       }
     }
-    for (const auto& [vip, ids] : healthy) vip->healthy = static_cast<std::uint32_t>(ids.size());
   }
 
   Result<void> add_services() {
@@ -369,6 +390,7 @@ class Compiler {
                    std::next(twice)->service->name.text()}
           .in("VIP " + twice->service->vip.text());
     }
+    count_healthy();
     for (PlannedService& planned : services_) {
       fill_row(planned);
       const auto old = installed_.services.find(planned.key);
@@ -446,8 +468,8 @@ class Compiler {
     }
     const std::vector<SlotPair>& pairs = memory_.fill(candidates_);
     std::vector<lb_slot>& slots = tables_.slots[planned.row.slot_base];
-    slots.reserve(pairs.size());
-    for (const SlotPair& pair : pairs) slots.push_back({pair.first, pair.second});
+    slots.resize(pairs.size());
+    for (std::size_t i = 0; i < pairs.size(); ++i) slots[i] = {pairs[i].first, pairs[i].second};
   }
 
   Result<void> add_sources() {

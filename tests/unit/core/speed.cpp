@@ -2,9 +2,9 @@
 // How long the core takes, by size: `xlb_core_speed [SERVICES BACKENDS]`. Prints one line a step, in milliseconds:
 // the median of several runs. Cold is a start from nothing; change is one endpoint that goes and comes back.
 #include <algorithm>
-#include <chrono>
 #include <cstdio>
 #include <cstdlib>
+#include <ctime>
 #include <functional>
 
 #include "tests/unit/core/build.hpp"
@@ -19,9 +19,9 @@ using namespace xlb;
 double milliseconds(int runs, const std::function<void()>& step) {
   std::vector<double> times;
   for (int i = 0; i < runs; ++i) {
-    const auto begin = std::chrono::steady_clock::now();
+    const std::clock_t begin = std::clock();
     step();
-    times.push_back(std::chrono::duration<double, std::milli>(std::chrono::steady_clock::now() - begin).count());
+    times.push_back(1000.0 * static_cast<double>(std::clock() - begin) / CLOCKS_PER_SEC);
   }
   std::sort(times.begin(), times.end());
   return times[times.size() / 2];
