@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import re
 import subprocess
 import time
@@ -116,4 +117,4 @@ def busy_seconds() -> float:
     """CPU time that was not idle, of all CPUs, since boot."""
     fields = [int(word) for word in Path("/proc/stat").read_text().splitlines()[0].split()[1:]]
     user, nice, system, _idle, _iowait, irq, softirq, *_ = fields
-    return (user + nice + system + irq + softirq) / 100
+    return (user + nice + system + irq + softirq) / os.sysconf("SC_CLK_TCK")
