@@ -31,6 +31,8 @@ INLINE struct lb_flow *find_flow(const struct lb_flow_key *key, __u32 *where)
 	if (flow)
 		return flow;
 	flow = bpf_map_lookup_elem(&xlb_half_open, key);
+	if (flow && flow->state == XLB_FLOW_ENDED)
+		flow = NULL;
 	*where = flow ? IN_HALF_OPEN : IN_NONE;
 	return flow;
 }
@@ -87,10 +89,16 @@ INLINE void key_from_backend(struct lb_flow_key *key, const struct lb_addr *back
 	key->pad = 0;
 }
 
-INLINE void delete_flow(const struct lb_flow_key *key)
+/* Both directions, from the table in which one of them was found. */
+INLINE void delete_flow(const struct lb_flow_key *key, const struct lb_flow_key *other_key, __u32 where)
 {
-	bpf_map_delete_elem(&xlb_flows, key);
-	bpf_map_delete_elem(&xlb_half_open, key);
+	if (where == IN_FLOWS) {
+		bpf_map_delete_elem(&xlb_flows, key);
+		bpf_map_delete_elem(&xlb_flows, other_key);
+	} else {
+		bpf_map_delete_elem(&xlb_half_open, key);
+		bpf_map_delete_elem(&xlb_half_open, other_key);
+	}
 }
 
 static __noinline void refresh_other(const struct lb_flow *flow, const struct lb_flow_key *other_key, __u32 where,
@@ -152,8 +160,9 @@ static __noinline bool promote(const struct lb_flow_key *key, struct lb_flow *fl
 	copy.flags |= XLB_FLOW_ANSWERED;
 	copy.flags &= (__u8)~XLB_FLOW_GUESSED;
 	bpf_map_update_elem(&xlb_flows, key, &copy, BPF_ANY);
-	bpf_map_delete_elem(&xlb_half_open, reverse_key);
-	bpf_map_delete_elem(&xlb_half_open, key);
+	/* Not deleted but marked as dead, which costs no lookup; the LRU list takes them when it needs room. */
+	reverse->state = XLB_FLOW_ENDED;
+	flow->state = XLB_FLOW_ENDED;
 	return true;
 }
 

@@ -123,14 +123,13 @@ INLINE int return_flow(struct __sk_buff *skb, int program, const struct lb_node 
 
 	/* A SYN here, when ours has ended, belongs to a connection without the VIP that took the same port. */
 	if (tcp && flow->state == XLB_FLOW_CLOSING && (packet->tcp_flags & TCP_SYN)) {
-		delete_flow(&key);
-		delete_flow(&forward_key);
+		delete_flow(&key, &forward_key, where);
 		return TC_ACT_UNSPEC;
 	}
 	if (program == XLB_PROGRAM_RETURN && packet->length > ALWAYS_FITS && !fits(skb, l3_ifindex))
 		return TC_ACT_UNSPEC; /* the kernel tells the pod, by ICMP */
 	if (tcp && (packet->tcp_flags & TCP_RST) && retry_second(flow, &forward_key, packet, now)) {
-		delete_flow(&key);
+		bpf_map_delete_elem(&xlb_half_open, &key);
 		conclude(program, node, packet, NULL, XLB_VERDICT_RETRIED);
 		return TC_ACT_SHOT;
 	}
@@ -146,8 +145,7 @@ INLINE int return_flow(struct __sk_buff *skb, int program, const struct lb_node 
 	if (packet->fragment == FIRST_FRAGMENT)
 		remember_fragment(packet, XLB_FROM_BACKEND, flow, now);
 	if (fate == FLOW_ENDS) {
-		delete_flow(&key);
-		delete_flow(&forward_key);
+		delete_flow(&key, &forward_key, where);
 	}
 	if (translate(skb, packet, SOURCE_SIDE, &packet->source, packet->source_port, &vip, vip_port))
 		return return_failed(program, node, packet);

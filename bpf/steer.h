@@ -350,8 +350,7 @@ static __noinline int steer_flow(struct __sk_buff *skb, const struct lan *lan, c
 		remember_fragment(packet, XLB_TO_BACKEND, flow, now);
 	through_kernel = needs_kernel(skb, backend, flow->flags);
 	if (fate == FLOW_ENDS) {
-		delete_flow(&keys.forward);
-		delete_flow(&keys.reverse);
+		delete_flow(&keys.forward, &keys.reverse, where);
 	} else if (fate == FLOW_RESET) {
 		demote(&keys.forward);
 		demote(&keys.reverse);

@@ -190,6 +190,7 @@ struct lb_flow_key {
 XLB_ASSERT_SIZE(struct lb_flow_key, 40);
 
 /* lb_flow.state */
+#define XLB_FLOW_ENDED 0u       /* left behind in xlb_half_open by a flow that went to xlb_flows: as good as absent */
 #define XLB_FLOW_HALF_OPEN 1u   /* SYN seen, or UDP without an answer: lives in xlb_half_open */
 #define XLB_FLOW_ESTABLISHED 2u
 #define XLB_FLOW_CLOSING 3u     /* both FINs, or a RST */
