@@ -88,7 +88,7 @@ Result<void> PinnedMap::each(const Take& take) const {
   std::array<std::byte, cursor_size> from{};
   std::array<std::byte, cursor_size> to{};
   if (key_size_ > cursor_size) return each_by_key(take);
-  std::uint32_t room = std::min(entries_, batch_rows);
+  const std::uint32_t room = std::min(entries_, batch_rows);
   std::vector<std::byte> keys(room * key_size_);
   std::vector<std::byte> values(room * value_bytes());
   for (bool first = true;;) {
@@ -97,13 +97,6 @@ Result<void> PinnedMap::each(const Take& take) const {
                                             values.data(), &got, nullptr);
     const int number = failed == 0 ? 0 : errno;
     if (first && no_batches(number)) return each_by_key(take);
-    // A bucket of a hash comes whole or not at all.
-    if (number == ENOSPC && room < entries_) {
-      room = std::min(entries_, room * 2);
-      keys.resize(room * key_size_);
-      values.resize(room * value_bytes());
-      continue;
-    }
     if (number == EINTR) continue;
     if (number != 0 && number != ENOENT) return system_error(name_ + ": read a batch of entries", number);
     for (std::size_t i = 0; i < got; ++i) take(&keys[i * key_size_], &values[i * value_bytes()]);
