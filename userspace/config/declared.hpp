@@ -2,6 +2,7 @@
 // Objects with the place where they are declared; what manifests.hpp's functions have in common.
 #pragma once
 
+#include <cstddef>
 #include <string>
 #include <string_view>
 #include <utility>

@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // EndpointSlice (discovery.k8s.io/v1) and Node (v1): where backends are.
+#include <utility>
+
 #include "userspace/config/kinds.hpp"
 #include "userspace/config/text.hpp"
 

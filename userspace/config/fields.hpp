@@ -3,6 +3,7 @@
 // decoder says what it wants field by field and asks once, at the end, whether all of it was there.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 #include <initializer_list>
 #include <optional>

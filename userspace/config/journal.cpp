@@ -2,6 +2,7 @@
 #include "userspace/config/journal.hpp"
 
 #include <algorithm>
+#include <utility>
 
 #include "userspace/config/sealed_json.hpp"
 

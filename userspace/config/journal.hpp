@@ -11,6 +11,7 @@
 // happened already), and a reader sees the folder as if that had been done: reading never writes.
 #pragma once
 
+#include <cstddef>
 #include <map>
 #include <optional>
 #include <string>

@@ -3,6 +3,7 @@
 // defaults are those of Kubernetes and MetalLB.
 #pragma once
 
+#include <cstdint>
 #include <optional>
 #include <string>
 #include <string_view>

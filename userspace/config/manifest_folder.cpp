@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // The folder of manifests: what it declares, and how a change to it becomes new texts of its files.
 #include <algorithm>
+#include <iterator>
+#include <map>
 #include <set>
 #include <utility>
 

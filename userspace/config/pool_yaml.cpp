@@ -2,6 +2,7 @@
 // IPAddressPool and L2Advertisement (metallb.io/v1beta1). Refusals in MetalLB's words where it has them.
 #include <algorithm>
 #include <set>
+#include <utility>
 
 #include "userspace/config/kinds.hpp"
 #include "userspace/config/text.hpp"
@@ -9,6 +10,8 @@
 namespace xlb {
 
 namespace {
+
+const char* const kCoversIpv4 = "it holds ::ffff:0:0/96, which is all of IPv4: write a smaller range";
 
 Result<AddressRange> read_start_and_end(const std::string& text, std::size_t dash) {
   const std::string invalid = "invalid IP range " + in_quotes(std::string_view(text));
@@ -29,6 +32,13 @@ Result<AddressRange> read_start_and_end(const std::string& text, std::size_t das
   return AddressRange{*first, *last, text};
 }
 
+// Every IPv4 address has a place among the IPv6 ones (::ffff:0:0/96, RFC 4291, 2.5.5.2), which is how it is held
+// here: a range around that block would hold all of them too.
+bool covers_ipv4(const AddressRange& range) {
+  const AddressRange mapped{Address::from_ipv4({0, 0, 0, 0}), Address::from_ipv4({255, 255, 255, 255}), {}};
+  return range.first.family() == Family::ipv6 && range.overlaps(mapped);
+}
+
 std::optional<AddressRange> read_range(const Field& field, const std::string& pool) {
   const std::string text = field.required_text("an entry of addresses is a CIDR or start-end");
   if (text.empty()) return std::nullopt;
@@ -36,6 +46,7 @@ std::optional<AddressRange> read_range(const Field& field, const std::string& po
       "invalid CIDR " + in_quotes(std::string_view(text)) + " in pool " + in_quotes(std::string_view(pool)) + ": ";
   if (const std::size_t dash = text.find('-'); dash != std::string::npos) {
     Result<AddressRange> range = read_start_and_end(text, dash);
+    if (range && covers_ipv4(*range)) range = Error{kCoversIpv4};
     if (range) return *range;
     field.fail(invalid + range.error().text);
     return std::nullopt;
@@ -49,11 +60,16 @@ std::optional<AddressRange> read_range(const Field& field, const std::string& po
                                : "write 192.168.0.0/24 or 192.168.0.200-192.168.0.250"));
     return std::nullopt;
   }
+  const AddressRange range{prefix->first(), prefix->last(), text};
+  if (covers_ipv4(range)) {
+    field.fail(invalid + kCoversIpv4);
+    return std::nullopt;
+  }
   if (masked) {
     field.warn(in_quotes(std::string_view(text)) + " is the whole of " + prefix->text() + ", from " +
                prefix->first().text() + " to " + prefix->last().text());
   }
-  return AddressRange{prefix->first(), prefix->last(), text};
+  return range;
 }
 
 ServiceAllocation read_allocation(const Field& field) {

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <array>
 #include <set>
+#include <utility>
 
 #include "userspace/config/kinds.hpp"
 #include "userspace/config/text.hpp"

@@ -18,6 +18,7 @@
 
 #include <algorithm>
 #include <array>
+#include <initializer_list>
 #include <istream>
 #include <map>
 #include <streambuf>

@@ -90,6 +90,11 @@ TEST(Pool, BadRangesAreRefusedInMetallbsWords) {
                 "\"192.168.0.1-192.168.0.1-2\" in pool \"home\": invalid IP range \"192.168.0.1-192.168.0.1-2\": "
                 "invalid end IP "
                 "\"192.168.0.1-2\"");
+  for (const char* text : {"::/0", "::/80", "\"::-1::\""}) {
+    EXPECT_NE(refusal(pool_of(text)).find("it holds ::ffff:0:0/96, which is all of IPv4: write a smaller range"),
+              std::string::npos)
+        << refusal(pool_of(text));
+  }
   for (const char* text : {"192.168.0.0/33", "192.168.0/24", "192.168.0.0 /24", "fd00::/129", "somewhere",
                            "192.168.00.1/32", "\"\\u00e9/24\""}) {
     EXPECT_TRUE(refusal(pool_of(text)).starts_with(kWhere)) << refusal(pool_of(text));

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // parse(to_yaml(x)) == x, for objects drawn at random from everything that a valid one may hold.
+#include <algorithm>
 #include <random>
 
 #include "tests/unit/config/refusal.hpp"

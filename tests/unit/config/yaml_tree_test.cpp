@@ -2,6 +2,7 @@
 #include "userspace/config/yaml_tree.hpp"
 
 #include <gtest/gtest.h>
+#include <pthread.h>
 #include <sys/resource.h>
 
 #include <chrono>
