@@ -36,7 +36,7 @@ class ArpTest : public PacketTest {
     EXPECT_EQ(got.arp->protocol_length, 4);
   }
 };
-XLB_EVERY_WAY_IPV4(ArpTest);
+XLB_RUN_SUITE(ArpTest, kEveryWay, kIpv4Only);
 
 TEST_P(ArpTest, BroadcastRequestForAnOwnedVipIsAnswered) {
   const Packet question = request(client, vip);

@@ -33,7 +33,11 @@ class FragmentTest : public PacketTest {
     expect_one_verdict(answer(from_pod(pod_a, client) / udp_answer() / Payload("b")), XLB_VERDICT_RETURNED);
   }
 };
-XLB_EVERY_WAY(FragmentTest);
+XLB_RUN_SUITE(FragmentTest, kEveryWay, kBothNets);
+class FragmentIpv6Test : public FragmentTest {};
+XLB_RUN_SUITE(FragmentIpv6Test, kEveryWay, kIpv6Only);
+class FragmentIpv4Test : public FragmentTest {};
+XLB_RUN_SUITE(FragmentIpv4Test, kEveryWay, kIpv4Only);
 
 TEST_P(FragmentTest, DatagramInPiecesReachesThePod) {
   const auto pieces = query(5000), expected = at_pod(5000);
@@ -142,8 +146,7 @@ TEST_P(FragmentTest, TheTwoDirectionsDoNotMix) {
   expect_forwarded(answer(out[1]), at_client(3000)[1], XLB_VERDICT_FRAGMENT_OUT);
 }
 
-TEST_P(FragmentTest, PiecesOfAnIpv4DatagramWithOptions) {
-  if (!v4()) GTEST_SKIP() << "IPv4 only";
+TEST_P(FragmentIpv4Test, PiecesOfAnIpv4DatagramWithOptions) {
   Packet whole = from_client() / udp() / Payload::of_size(2000);
   whole.get<Ipv4>().options = Bytes(12, 1);
   Packet translated = from_client(client, pod_a) / udp(kClientPort, 5353) / Payload::of_size(2000);
@@ -154,8 +157,7 @@ TEST_P(FragmentTest, PiecesOfAnIpv4DatagramWithOptions) {
   }
 }
 
-TEST_P(FragmentTest, AtomicFragmentIsAWholePacket) {
-  if (v4()) GTEST_SKIP() << "IPv6 only (RFC 6946)";
+TEST_P(FragmentIpv6Test, AtomicFragmentIsAWholePacket) {
   const auto atomic = [&](const IpAddress& to, std::uint16_t port) {
     return Packet(Ethernet{.source = client_mac, .destination = own_mac}) / ip(client, to) / Ipv6Fragment{} /
            udp(kClientPort, port) / Payload("abc");

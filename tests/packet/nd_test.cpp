@@ -31,7 +31,7 @@ class NdTest : public PacketTest {
     EXPECT_EQ(difference(expected.bytes(), fate.output.frame), "");
   }
 };
-XLB_EVERY_WAY_IPV6(NdTest);
+XLB_RUN_SUITE(NdTest, kEveryWay, kIpv6Only);
 
 TEST_P(NdTest, SolicitationToTheGroupIsAnswered) {
   const Packet question = solicitation(client_mac);

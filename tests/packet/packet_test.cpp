@@ -102,24 +102,12 @@ std::string setting_name(const testing::TestParamInfo<Setting>& info) {
 
 void PrintTo(const Setting& setting, std::ostream* out) { *out << setting_name({setting, 0}); }
 
-std::vector<Setting> all_settings() {
+std::vector<Setting> settings(const Ways& ways, const Nets& nets) {
   std::vector<Setting> out;
-  for (const Way way : {Way::tc, Way::tc_complete, Way::xdp}) {
-    for (const Net net : {Net::ipv4, Net::ipv6}) out.push_back({way, net});
+  for (const Way way : ways) {
+    for (const Net net : nets) out.push_back({way, net});
   }
   return out;
-}
-
-std::vector<Setting> resizing_settings() {
-  return {{Way::tc, Net::ipv4}, {Way::tc, Net::ipv6}, {Way::xdp, Net::ipv4}, {Way::xdp, Net::ipv6}};
-}
-
-std::vector<Setting> ipv4_settings() {
-  return {{Way::tc, Net::ipv4}, {Way::tc_complete, Net::ipv4}, {Way::xdp, Net::ipv4}};
-}
-
-std::vector<Setting> ipv6_settings() {
-  return {{Way::tc, Net::ipv6}, {Way::tc_complete, Net::ipv6}, {Way::xdp, Net::ipv6}};
 }
 
 void PacketTest::SetUp() {

@@ -134,17 +134,19 @@ class PacketTest : public testing::TestWithParam<Setting> {
 std::uint64_t mono_ns();
 std::uint64_t boot_ns();
 
-std::vector<Setting> all_settings();
-std::vector<Setting> ipv4_settings();
-// Without CHECKSUM_COMPLETE: where the programs resize a frame, the kernel drops the NIC's sum (ip_summed becomes NONE),
-// but a test run still compares what is left in skb->csum.
-std::vector<Setting> resizing_settings();
-std::vector<Setting> ipv6_settings();
+using Ways = std::vector<Way>;
+using Nets = std::vector<Net>;
+inline const Ways kEveryWay{Way::tc, Way::tc_complete, Way::xdp};
+// Where the programs resize a frame the kernel drops the NIC's sum (ip_summed becomes NONE), but a test run still compares
+// what is left in skb->csum.
+inline const Ways kResizing{Way::tc, Way::xdp};
+inline const Ways kTcOnly{Way::tc, Way::tc_complete};
+inline const Nets kBothNets{Net::ipv4, Net::ipv6};
+inline const Nets kIpv4Only{Net::ipv4};
+inline const Nets kIpv6Only{Net::ipv6};
+std::vector<Setting> settings(const Ways& ways, const Nets& nets);
 
-#define XLB_EVERY_WAY(suite) INSTANTIATE_TEST_SUITE_P(, suite, testing::ValuesIn(all_settings()), setting_name)
-#define XLB_EVERY_WAY_RESIZING(suite) \
-  INSTANTIATE_TEST_SUITE_P(, suite, testing::ValuesIn(resizing_settings()), setting_name)
-#define XLB_EVERY_WAY_IPV4(suite) INSTANTIATE_TEST_SUITE_P(, suite, testing::ValuesIn(ipv4_settings()), setting_name)
-#define XLB_EVERY_WAY_IPV6(suite) INSTANTIATE_TEST_SUITE_P(, suite, testing::ValuesIn(ipv6_settings()), setting_name)
+#define XLB_RUN_SUITE(suite, ways, nets) \
+  INSTANTIATE_TEST_SUITE_P(, suite, testing::ValuesIn(settings(ways, nets)), setting_name)
 
 }  // namespace xlb

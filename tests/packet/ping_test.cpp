@@ -22,7 +22,7 @@ class PingTest : public PacketTest {
   }
   void expect_unanswered(const Packet& packet) { expect_dropped(receive(packet), XLB_VERDICT_PING_UNANSWERED); }
 };
-XLB_EVERY_WAY(PingTest);
+XLB_RUN_SUITE(PingTest, kEveryWay, kBothNets);
 
 TEST_P(PingTest, RequestIsAnsweredAtEverySize) {
   for (const std::size_t size : {0u, 1u, 2u, 31u, 56u, 57u, 1400u, 1472u}) {

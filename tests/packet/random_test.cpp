@@ -30,7 +30,7 @@ class RandomTest : public PacketTest {
     seed_ = setting("XLB_RANDOM_SEED", 20240607);
     random_.seed(seed_);
     // Ways and families share the packets between them.
-    count_ = setting("XLB_RANDOM_PACKETS", 100000) / all_settings().size() + 1;
+    count_ = setting("XLB_RANDOM_PACKETS", 100000) / settings(kEveryWay, kBothNets).size() + 1;
     make_corpus();
   }
 
@@ -157,7 +157,9 @@ class RandomTest : public PacketTest {
   std::uint64_t seed_ = 0, count_ = 0;
   std::vector<Bytes> corpus_;
 };
-XLB_EVERY_WAY(RandomTest);
+XLB_RUN_SUITE(RandomTest, kEveryWay, kBothNets);
+class RandomReturnTest : public RandomTest {};
+XLB_RUN_SUITE(RandomReturnTest, kTcOnly, kBothNets);
 
 TEST_P(RandomTest, WhatIsNotForAVipComesBackAsItWas) {
   const Program program = with_xdp() ? Program::lan_xdp : Program::lan_tc;
@@ -223,8 +225,7 @@ TEST_P(RandomTest, WhatIsForAVipIsDoneOrLeft) {
   EXPECT_GT(ended, 0u);
 }
 
-TEST_P(RandomTest, TheWayBackLeavesEverythingElseAlone) {
-  if (with_xdp()) GTEST_SKIP() << "tc only";
+TEST_P(RandomReturnTest, TheWayBackLeavesEverythingElseAlone) {
   open_connection(1);  // a live flow that no packet of the corpus belongs to
   const Traces before = rig().traces();
   for (std::uint64_t i = 0; i < count_; i++) {

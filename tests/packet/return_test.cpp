@@ -25,7 +25,7 @@ class ReturnTest : public PacketTest {
   }
   void make_backend_a(std::uint32_t flags) { change_backend(kPodA, XLB_BACKEND_LIVE | XLB_BACKEND_LOCAL | flags); }
 };
-XLB_EVERY_WAY(ReturnTest);
+XLB_RUN_SUITE(ReturnTest, kEveryWay, kBothNets);
 
 TEST_P(ReturnTest, WithoutAFlowEverythingPasses) {
   for (const Packet& packet :

@@ -45,7 +45,7 @@ class SelectionTest : public PacketTest {
 
   std::mt19937_64 random_{42};
 };
-XLB_EVERY_WAY(SelectionTest);
+XLB_RUN_SUITE(SelectionTest, kEveryWay, kBothNets);
 
 TEST_P(SelectionTest, FlowsSpreadEvenlyOverTheSlots) {
   const std::vector<IpAddress> backends = many_backends(kSlotsPerService);
@@ -253,7 +253,7 @@ class ClashTest : public PacketTest {
   }
   Fate syn(const IpAddress& to) { return receive(from_client(client, to) / tcp(kSyn)); }
 };
-XLB_EVERY_WAY(ClashTest);
+XLB_RUN_SUITE(ClashTest, kEveryWay, kBothNets);
 
 TEST_P(ClashTest, SamePortThroughTwoVipsGetsTwoBackends) {
   open_connection();

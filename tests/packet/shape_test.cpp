@@ -15,7 +15,13 @@ class ShapeTest : public PacketTest {
   Packet ethernet() const { return Ethernet{.source = client_mac, .destination = own_mac}; }
   std::size_t header() const { return v4() ? 20 : 40; }
 };
-XLB_EVERY_WAY(ShapeTest);
+XLB_RUN_SUITE(ShapeTest, kEveryWay, kBothNets);
+class ShapeIpv6Test : public ShapeTest {};
+XLB_RUN_SUITE(ShapeIpv6Test, kEveryWay, kIpv6Only);
+class ShapeRefusedTest : public ShapeTest {};
+XLB_RUN_SUITE(ShapeRefusedTest, kResizing, kIpv6Only);
+class ShapeIpv4Test : public ShapeTest {};
+XLB_RUN_SUITE(ShapeIpv4Test, kEveryWay, kIpv4Only);
 
 // What is too short to show an address passes; what shows a VIP and ends within its headers is dropped and counted. The
 // kernel has cut tc's frames to their IP length before; the programs do not rely on it.
@@ -64,8 +70,7 @@ TEST_P(ShapeTest, AnswersCutAtEveryBytePassAsTheyAre) {
   }
 }
 
-TEST_P(ShapeTest, IpOptions) {
-  if (!v4()) GTEST_SKIP() << "IPv4 only";
+TEST_P(ShapeIpv4Test, IpOptions) {
   for (std::size_t size = 4; size <= 40; size += 4) {
     Packet in = from_client() / tcp(kSyn), out = from_client(client, pod_a) / tcp(kSyn, kClientPort, 8080);
     in.get<Ipv4>().options = out.get<Ipv4>().options = Bytes(size, 1);
@@ -78,8 +83,7 @@ TEST_P(ShapeTest, IpOptions) {
   EXPECT_TRUE(fate.decoded().sound()) << fate.decoded().text();
 }
 
-TEST_P(ShapeTest, ExtensionHeaders) {
-  if (v4()) GTEST_SKIP() << "IPv6 only";
+TEST_P(ShapeIpv6Test, ExtensionHeaders) {
   const auto with = [&](const IpAddress& to, std::uint16_t port, const std::vector<Ipv6Extension>& extensions) {
     Packet packet = from_client(client, to);
     for (const Ipv6Extension& extension : extensions) packet /= extension;
@@ -93,9 +97,7 @@ TEST_P(ShapeTest, ExtensionHeaders) {
   }
 }
 
-TEST_P(ShapeTest, ExtensionHeadersWithoutEnd) {
-  if (v4()) GTEST_SKIP() << "IPv6 only";
-  if (GetParam().way == Way::tc_complete) GTEST_SKIP() << "refusals resize the frame";
+TEST_P(ShapeRefusedTest, ExtensionHeadersWithoutEnd) {
   // More of them, or longer ones, than anybody sends: dropped, never half understood.
   for (const std::size_t count : {7u, 12u, 60u}) {
     Packet packet = from_client();
@@ -116,8 +118,7 @@ TEST_P(ShapeTest, ExtensionHeadersWithoutEnd) {
   expect_dropped(receive(Input{.frame = liar, .ifindex = lan}), XLB_VERDICT_MALFORMED);
 }
 
-TEST_P(ShapeTest, NoNextHeader) {
-  if (v4()) GTEST_SKIP() << "IPv6 only";
+TEST_P(ShapeIpv6Test, NoNextHeader) {
   Packet packet = from_client();
   packet.get<Ipv6>().next_header = 59;
   expect_one_verdict(receive(packet / Payload("x")), XLB_VERDICT_UNKNOWN_PROTOCOL);
@@ -164,8 +165,7 @@ TEST_P(ShapeTest, VersionThatIsNotTheTypes) {
   expect_dropped(receive(Input{.frame = frame, .ifindex = lan}), XLB_VERDICT_MALFORMED);
 }
 
-TEST_P(ShapeTest, MappedAddressesInIpv6AreNobodysVip) {
-  if (v4()) GTEST_SKIP() << "IPv6 only";
+TEST_P(ShapeIpv6Test, MappedAddressesInIpv6AreNobodysVip) {
   // ::ffff:192.168.0.200 is how the tables keep the IPv4 VIP. On the wire it means nothing.
   rig().set_vip("192.168.0.200", vip_row(9));
   rig().set_service(9, 80, IPPROTO_TCP, service_row(kWeb));
@@ -220,7 +220,6 @@ TEST_P(ShapeTest, TagWithoutAnythingBehindPasses) {
 // ---- scattered ----
 
 TEST_P(ShapeTest, HeadersInPageFragments) {
-  if (with_xdp()) GTEST_SKIP() << "the headers of an XDP buffer are linear";
   if (!rig().has_linear_size()) GTEST_SKIP() << "this kernel's test runs cannot scatter a packet";
   for (const std::uint32_t linear : {14u, 20u, 34u, 54u, 60u}) {
     Input input{.frame = from_client() / tcp(kSyn) / Payload::of_size(900), .ifindex = lan};

@@ -50,7 +50,7 @@ class TcpTest : public PacketTest {
     }
   }
 };
-XLB_EVERY_WAY(TcpTest);
+XLB_RUN_SUITE(TcpTest, kEveryWay, kBothNets);
 
 TEST_P(TcpTest, SynGoesToThePodOfItsSlot) {
   const Packet syn = from_client() / tcp(kSyn);

@@ -27,7 +27,7 @@ class TraceTest : public PacketTest {
   }
   std::uint32_t program_of(const Fate& fate) const { return fate.in_xdp ? XLB_PROGRAM_LAN_XDP : XLB_PROGRAM_LAN_TC; }
 };
-XLB_EVERY_WAY(TraceTest);
+XLB_RUN_SUITE(TraceTest, kEveryWay, kBothNets);
 
 TEST_P(TraceTest, ForwardedPacketIsTold) {
   listen();
