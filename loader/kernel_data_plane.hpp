@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// The data plane in the kernel: programs, links and tables under a pin directory. It holds nothing in memory: every call
-// opens the pins anew, so that any number of processes may come and go (they take turns by a lock of the daemon's room).
+// The data plane in the kernel: programs, links and tables under a pin directory. It holds nothing in memory: every
+// call opens the pins anew, so that any number of processes may come and go (they take turns by a lock of the
+// daemon's room).
 //
 // Below the pin directory (a folder of a bpf filesystem, default /sys/fs/bpf/xdp-lb):
 //   v<ABI>/xlb_…         the tables
@@ -19,8 +20,8 @@
 namespace xlb {
 
 struct DataPlaneOptions {
-  // Entries of xlb_flows, two a connection; 0: by the machine's memory, see flow_table_entries(). Existing tables keep
-  // their size.
+  // Entries of xlb_flows, two a connection; 0: by the machine's memory, see flow_table_entries(). Existing tables
+  // keep their size.
   std::uint32_t flow_entries = 0;
 };
 

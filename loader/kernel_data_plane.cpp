@@ -1,0 +1,152 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "loader/kernel_data_plane.hpp"
+
+#include <sys/stat.h>
+
+#include <type_traits>
+#include <variant>
+
+#include "loader/attachment.hpp"
+#include "loader/groups.hpp"
+#include "loader/kernel_tables.hpp"
+#include "loader/pins.hpp"
+
+namespace xlb {
+namespace {
+
+class KernelDataPlane final : public DataPlane {
+ public:
+  KernelDataPlane(const std::string& pin_dir, const DataPlaneOptions& options) : pins_(pin_dir), options_(options) {}
+
+  Result<AttachedLink> attach(const AttachRequest& request) override {
+    auto attachment = Attachment::open(pins_, options_);
+    return attachment ? attachment->attach(request) : attachment.error();
+  }
+  Result<void> detach(const std::string& interface) override {
+    auto attachment = Attachment::open(pins_, options_);
+    return attachment ? attachment->detach(interface) : attachment.error();
+  }
+  Result<void> detach_all() override {
+    auto attachment = Attachment::open(pins_, options_);
+    return attachment ? attachment->detach_all() : attachment.error();
+  }
+  Result<void> upgrade() override {
+    auto attachment = Attachment::open(pins_, options_);
+    return attachment ? attachment->upgrade() : attachment.error();
+  }
+
+  Result<std::vector<AttachedLink>> attached() override {
+    struct stat info {};
+    if (lstat(pins_.tables().c_str(), &info) != 0) {
+      if (errno == ENOENT) return std::vector<AttachedLink>();
+      return system_error("look into the pin directory " + pins_.folder() + (errno == EACCES ? " (needs root)" : ""));
+    }
+    auto attachment = Attachment::open(pins_, options_);
+    return attachment ? attachment->attached() : attachment.error();
+  }
+
+  Result<lb_node> node() override {
+    auto tables = open();
+    return tables ? tables->node() : tables.error();
+  }
+  Result<void> write_node(const lb_node& node) override {
+    auto tables = open();
+    return tables ? tables->write_node(node) : tables.error();
+  }
+  Result<Capacity> capacity() override {
+    auto tables = open();
+    if (!tables) return tables.error();
+    return tables->capacity();
+  }
+  Result<Counters> counters() override {
+    auto tables = open();
+    return tables ? tables->counters() : tables.error();
+  }
+  Result<std::vector<FlowRow>> flows() override {
+    auto tables = open();
+    return tables ? tables->flows() : tables.error();
+  }
+
+  Result<Tables> installed() override;
+  Result<void> apply(const Edits& edits) override;
+
+ private:
+  Result<KernelTables> open() const { return KernelTables::open(pins_.folder()); }
+
+  Pins pins_;
+  DataPlaneOptions options_;
+};
+
+Result<Tables> KernelDataPlane::installed() {
+  auto tables = open();
+  if (!tables) return tables.error();
+  auto read = tables->read();
+  if (!read) return read.error();
+  auto attachment = Attachment::open(pins_, options_);
+  if (!attachment) return attachment.error();
+  std::set<std::uint32_t> veths, l3_interfaces;
+  for (const auto& [key, row] : read->links) {
+    if (row.role == XLB_LINK_RETURN) veths.insert(key.ifindex);
+    if (row.role == XLB_LINK_LAN) l3_interfaces.insert(row.l3_ifindex);
+  }
+  auto returns = attachment->returns_among(veths);
+  if (!returns) return returns.error();
+  read->returns = std::move(*returns);
+  auto groups = joined_groups(attachment->netlink(), l3_interfaces);
+  if (!groups) return groups.error();
+  read->groups = std::move(*groups);
+  return read;
+}
+
+Result<void> KernelDataPlane::apply(const Edits& edits) {
+  if (edits.empty()) return {};
+  auto tables = open();
+  if (!tables) return tables.error();
+  auto attachment = Attachment::open(pins_, options_);
+  if (!attachment) return attachment.error();
+  for (const Edit& edit : edits) {
+    auto done = std::visit(
+        [&](const auto& one) -> Result<void> {
+          using Kind = std::remove_cvref_t<decltype(one)>;
+          if constexpr (std::is_same_v<Kind, EditReturn>) {
+            return one.attached ? attachment->put_return(*tables, one.ifindex)
+                                : attachment->remove_return(*tables, one.ifindex);
+          } else if constexpr (std::is_same_v<Kind, EditGroup>) {
+            return one.joined ? join_group(attachment->netlink(), one.group)
+                              : leave_group(attachment->netlink(), one.group);
+          } else {
+            return tables->apply(one);
+          }
+        },
+        edit);
+    if (done) continue;
+    const bool said = !std::holds_alternative<EditReturn>(edit) && !std::holds_alternative<EditGroup>(edit);
+    return said ? done : done.error().in(describe(edit));
+  }
+  return {};
+}
+
+}  // namespace
+
+const char* attach_mode_text(AttachMode mode) {
+  switch (mode) {
+    case AttachMode::automatic:
+      return "auto";
+    case AttachMode::native:
+      return "native";
+    case AttachMode::tc:
+      return "tc";
+    case AttachMode::generic:
+      return "generic";
+  }
+  return "unknown";
+}
+
+Result<std::unique_ptr<DataPlane>> open_data_plane(const std::string& pin_dir, const DataPlaneOptions& options) {
+  if (pin_dir.empty() || pin_dir[0] != '/') {
+    return Error{"the pin directory \"" + pin_dir + "\" is no absolute path: one below /sys/fs/bpf is needed"};
+  }
+  return std::unique_ptr<DataPlane>(std::make_unique<KernelDataPlane>(pin_dir, options));
+}
+
+}  // namespace xlb
