@@ -235,7 +235,7 @@ class Allocator {
     if (!admits(*pool, service, objects_)) return incompatible(*pool);
     for (const Address& address : asked) {
       if (const auto why = avoid_.find(address); why != avoid_.end()) {
-        return Error{requested_text(service) + " cannot be given out: " + address.text() + ": " + why->second};
+        return Error{requested_text(service) + " cannot be given out: " + why->second};
       }
       if (const auto objection = book_.objection(service, address)) return Error{*objection};
     }
@@ -265,9 +265,10 @@ class Allocator {
       if (pinned_to(*pool, service, objects_)) pinned.push_back(pool);
       if (pool->auto_assign && !pool->allocation) open.push_back(pool);
     }
-    // Priority 0 is the last; pools_ is by name already.
-    std::stable_sort(pinned.begin(), pinned.end(), [](const Pool* a, const Pool* b) {
-      return a->allocation->priority - 1 < b->allocation->priority - 1;  // unsigned: 0 wraps to the greatest
+    // Priority 0 is the last: unsigned, so that 0 - 1 is the greatest.
+    std::sort(pinned.begin(), pinned.end(), [](const Pool* a, const Pool* b) {
+      return std::pair(a->allocation->priority - 1, a->name.name) <
+             std::pair(b->allocation->priority - 1, b->name.name);
     });
     if (take_from(pinned, service, wish) || take_from(open, service, wish)) return {};
     return Error{"no available IPs"};

@@ -33,19 +33,6 @@ std::string list(const std::set<std::string>& items) {
   return text;
 }
 
-// An address that the machine needs for itself; empty: it is free to be a VIP.
-std::string own_use(const Address& address, const Machine& machine) {
-  for (const Link& link : machine.links) {
-    if (address == link.gateway4 || address == link.gateway6) {
-      return address.text() + " is the gateway of link " + link.l3_name + ": take it out of the pool";
-    }
-  }
-  if (machine.own_addresses.contains(address)) {
-    return address.text() + " is an address of this node itself: take it out of the pool";
-  }
-  return {};
-}
-
 // ---- advertisements
 // ------------------------------------------------------------------------------------------------
 
@@ -128,6 +115,7 @@ class Decider {
         held_(held),
         machine_(machine),
         conflicts_(conflicts),
+        own_uses_(own_uses(machine)),
         advertising_(objects, machine),
         slices_(slices_by_service(objects.slices)) {}
 
@@ -170,7 +158,8 @@ class Decider {
 
   [[nodiscard]] std::string obstacle_to_serving(const Address& address) const {
     if (const auto conflict = conflicts_.find(address); conflict != conflicts_.end()) return conflict->second;
-    return own_use(address, machine_);
+    const auto own = own_uses_.find(address);
+    return own == own_uses_.end() ? "" : own->second;
   }
 
   DesiredVip describe(const Address& address, const Users& users) {
@@ -329,6 +318,7 @@ class Decider {
   const Assignments& held_;
   const Machine& machine_;
   const std::map<Address, std::string>& conflicts_;
+  const std::map<Address, std::string> own_uses_;
   Advertising advertising_;
   SlicesByService slices_;
   std::map<Address, Users> users_;
@@ -344,6 +334,20 @@ std::vector<Address> backend_addresses(const Objects& objects) {
       addresses.insert(endpoint.addresses.begin(), endpoint.addresses.end());
   }
   return {addresses.begin(), addresses.end()};
+}
+
+std::map<Address, std::string> own_uses(const Machine& machine) {
+  std::map<Address, std::string> uses;
+  for (const Link& link : machine.links) {
+    for (const std::optional<Address>& gateway : {link.gateway4, link.gateway6}) {
+      if (gateway)
+        uses[*gateway] = gateway->text() + " is the gateway of link " + link.l3_name + ": take it out of the pool";
+    }
+  }
+  for (const Address& address : machine.own_addresses) {
+    uses.try_emplace(address, address.text() + " is an address of this node itself: take it out of the pool");
+  }
+  return uses;
 }
 
 Desired decide(const Objects& objects, const Assignments& held, const Machine& machine,

@@ -62,6 +62,10 @@ struct Desired {
 // Addresses of backends whose Place the machine must find before decide() is called.
 std::vector<Address> backend_addresses(const Objects& objects);
 
+// Addresses that this machine needs for itself and that can be no VIP: its own and its gateways', each with the
+// sentence that says so. To be avoided by allocate(); decide() refuses them too.
+std::map<Address, std::string> own_uses(const Machine& machine);
+
 // `conflicts`: VIPs that somebody else answers for, with the sentence that says who.
 Desired decide(const Objects& objects, const Assignments& held, const Machine& machine,
                const std::map<ObjectName, std::string>& refusals, const std::map<Address, std::string>& conflicts);

@@ -90,7 +90,7 @@ TEST(Allocator, AnAnsweredAddressIsNotGivenOutAndNotKept) {
   Objects objects = home();
   objects.services[0].requested = {address("192.168.0.200")};
   EXPECT_EQ(given(allocate(objects, {}, avoid), "web"),
-            "requested loadBalancer IP(s) [\"192.168.0.200\"] cannot be given out: 192.168.0.200: 02:00:00:00:00:09 "
+            "requested loadBalancer IP(s) [\"192.168.0.200\"] cannot be given out: 02:00:00:00:00:09 "
             "answers for it");
 }
 

@@ -187,6 +187,13 @@ TEST_F(Decide, AddressesInUseAreNotServedAtAll) {
   EXPECT_TRUE(decided().services.empty());
 }
 
+TEST_F(Decide, AddressesInUseAreNotGivenOutEither) {
+  objects_.pools = {pool("home", {"192.168.0.0/24"})};
+  machine_.own_addresses = {address("192.168.0.0")};
+  const Allocation allocation = allocate(objects_, {}, own_uses(machine_));
+  EXPECT_EQ(allocation.held.at({"default", "web"}).addresses, std::vector<Address>{address("192.168.0.2")});
+}
+
 TEST_F(Decide, NobodyAnnouncesWhatNothingServes) {
   objects_.slices.clear();
   EXPECT_EQ(not_owned(),
