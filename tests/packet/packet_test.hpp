@@ -63,6 +63,7 @@ class PacketTest : public testing::TestWithParam<Setting> {
   [[nodiscard]] bool with_xdp() const { return GetParam().way == Way::xdp; }
   Rig& rig() { return *rig_; }
   Sandbox& sandbox() { return rig_->sandbox(); }
+  [[nodiscard]] bool rig_is_up() const { return rig_ != nullptr; }
 
   // Addresses of the family under test.
   packet::IpAddress client, far_client, stranger, vip, other_vip, pod_a, pod_b, node_address;
