@@ -46,7 +46,9 @@ TEST_P(ArpTest, BroadcastRequestForAnOwnedVipIsAnswered) {
   EXPECT_TRUE(fate.after.events.empty());
 }
 
-TEST_P(ArpTest, UnicastRequestToOurMacIsAnswered) { expect_reply(receive(request(client, vip, own_mac)), client, vip, own_mac); }
+TEST_P(ArpTest, UnicastRequestToOurMacIsAnswered) {
+  expect_reply(receive(request(client, vip, own_mac)), client, vip, own_mac);
+}
 
 TEST_P(ArpTest, RequestPaddedToTheEthernetMinimumIsAnswered) {
   const Fate fate = receive(request(client, vip) / Payload(Bytes(18, 0)));
@@ -59,9 +61,13 @@ TEST_P(ArpTest, ProbeFromNobodyIsAnswered) {
   expect_reply(receive(request("0.0.0.0", vip)), "0.0.0.0", vip, own_mac);
 }
 
-TEST_P(ArpTest, RequestToAForeignMacPasses) { expect_ignored(request(client, vip, "02:00:00:00:00:77")); }
+TEST_P(ArpTest, RequestToAForeignMacPasses) {
+  expect_ignored(request(client, vip, "02:00:00:00:00:77"));
+}
 
-TEST_P(ArpTest, RequestToAMulticastGroupPasses) { expect_ignored(request(client, vip, "01:00:5e:00:00:01")); }
+TEST_P(ArpTest, RequestToAMulticastGroupPasses) {
+  expect_ignored(request(client, vip, "01:00:5e:00:00:01"));
+}
 
 TEST_P(ArpTest, RequestForTheNodeItselfOrSomebodyElsePasses) {
   expect_ignored(request(client, node_address));
@@ -141,8 +147,9 @@ TEST_P(ArpTest, SomebodyElsesAnnouncementIsAConflict) {
   const MacAddress thief("02:00:00:00:00:66");
   for (const std::uint16_t operation : std::initializer_list<std::uint16_t>{1, 2}) {
     for (const MacAddress& to : {kBroadcast, own_mac}) {
-      const Bytes frame = Ethernet{.source = thief, .destination = to} /
-                          Arp{.operation = operation, .sender_mac = thief, .sender = vip, .target_mac = own_mac, .target = vip};
+      const Bytes frame =
+          Ethernet{.source = thief, .destination = to} /
+          Arp{.operation = operation, .sender_mac = thief, .sender = vip, .target_mac = own_mac, .target = vip};
       const Fate fate = receive(Input{.frame = frame, .ifindex = lan});
       expect_left(fate, frame, XLB_VERDICT_CONFLICT);
       ASSERT_EQ(fate.events().size(), 1u);
@@ -158,8 +165,9 @@ TEST_P(ArpTest, SomebodyElsesAnnouncementIsAConflict) {
 
 TEST_P(ArpTest, ReplyToUsThatClaimsAVipIsAConflict) {
   const MacAddress thief("02:00:00:00:00:66");
-  const Bytes frame = Ethernet{.source = thief, .destination = own_mac} /
-                      Arp{.operation = 2, .sender_mac = thief, .sender = vip, .target_mac = own_mac, .target = node_address};
+  const Bytes frame =
+      Ethernet{.source = thief, .destination = own_mac} /
+      Arp{.operation = 2, .sender_mac = thief, .sender = vip, .target_mac = own_mac, .target = node_address};
   const Fate fate = receive(Input{.frame = frame, .ifindex = lan});
   expect_left(fate, frame, XLB_VERDICT_CONFLICT);
   EXPECT_EQ(fate.events().size(), 1u);
@@ -174,8 +182,9 @@ TEST_P(ArpTest, ClaimToAVipThatIsNotOursIsNoConflict) {
 }
 
 TEST_P(ArpTest, OurOwnAnnouncementThatComesBackIsNoConflict) {
-  expect_ignored(Ethernet{.source = own_mac, .destination = kBroadcast} /
-                 Arp{.operation = 2, .sender_mac = own_mac, .sender = vip, .target_mac = own_mac, .target = "192.168.0.77"});
+  expect_ignored(
+      Ethernet{.source = own_mac, .destination = kBroadcast} /
+      Arp{.operation = 2, .sender_mac = own_mac, .sender = vip, .target_mac = own_mac, .target = "192.168.0.77"});
 }
 
 TEST_P(ArpTest, ConflictEventsAreLimitedButEveryOneIsCounted) {

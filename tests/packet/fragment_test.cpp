@@ -17,7 +17,8 @@ class FragmentTest : public PacketTest {
   std::vector<Packet> query(std::size_t size) const {
     return fragments(from_client() / udp() / Payload::of_size(size), kPiece);
   }
-  // Not simply fragments of the translated datagram: cut in the same places, its checksum in the first piece is updated.
+  // Not simply fragments of the translated datagram: cut in the same places, its checksum in the first piece is
+  // updated.
   std::vector<Packet> at_pod(std::size_t size) const {
     return fragments(from_client(client, pod_a) / udp(kClientPort, 5353) / Payload::of_size(size), kPiece);
   }
@@ -26,7 +27,8 @@ class FragmentTest : public PacketTest {
   }
   std::vector<Packet> at_client(std::size_t size) const {
     Packet frame = from_pod(pod_a, client);
-    return fragments(Packet(frame.get<Ethernet>()) / ip(vip, client) / udp(53, kClientPort) / Payload::of_size(size), kPiece);
+    return fragments(Packet(frame.get<Ethernet>()) / ip(vip, client) / udp(53, kClientPort) / Payload::of_size(size),
+                     kPiece);
   }
   void open_flow() {
     expect_one_verdict(receive(from_client() / udp() / Payload("a")), XLB_VERDICT_TO_POD);
@@ -170,14 +172,17 @@ TEST_P(FragmentIpv6Test, AtomicFragmentIsAWholePacket) {
 TEST_P(FragmentTest, FirstPieceTooShortForItsPortsIsMalformed) {
   // A tiny first fragment is an old trick against filters (RFC 1858).
   Packet piece = from_client();
-  if (v4()) piece.get<Ipv4>().more_fragments = true, piece.get<Ipv4>().dont_fragment = false, piece.get<Ipv4>().protocol = IPPROTO_TCP;
+  if (v4())
+    piece.get<Ipv4>().more_fragments = true, piece.get<Ipv4>().dont_fragment = false,
+    piece.get<Ipv4>().protocol = IPPROTO_TCP;
   if (!v4()) piece /= Ipv6Fragment{.more = true, .next_header = IPPROTO_TCP};
   expect_dropped(receive(piece / Payload::of_size(8)), XLB_VERDICT_MALFORMED);
 }
 
 TEST_P(FragmentTest, TcpInPiecesIsForwardedToo) {
   const auto pieces = fragments(from_client() / tcp(kAck) / Payload::of_size(2000), kPiece);
-  const auto expected = fragments(from_client(client, pod_a) / tcp(kAck, kClientPort, 8080) / Payload::of_size(2000), kPiece);
+  const auto expected =
+      fragments(from_client(client, pod_a) / tcp(kAck, kClientPort, 8080) / Payload::of_size(2000), kPiece);
   open_connection();
   for (std::size_t i = 0; i < pieces.size(); i++) {
     expect_forwarded(receive(pieces[i]), expected[i], i == 0 ? XLB_VERDICT_TO_POD : XLB_VERDICT_FRAGMENT_IN);

@@ -33,12 +33,14 @@ class IcmpErrorTest : public PacketTest {
   }
   // What a router on the way to the client saw: VIP to client.
   Packet seen_by_router(std::size_t payload = 1000) const {
-    return ip(vip, client) / Tcp{.source_port = 80, .destination_port = kClientPort, .sequence = 5000, .flags = kAck} /
+    return ip(vip, client) /
+           Tcp{.source_port = 80, .destination_port = kClientPort, .sequence = 5000, .flags = kAck} /
            Payload::of_size(payload);
   }
   // The same as the pod sent it.
   Packet sent_by_pod(std::size_t payload = 1000) const {
-    return ip(pod_a, client) / Tcp{.source_port = 8080, .destination_port = kClientPort, .sequence = 5000, .flags = kAck} /
+    return ip(pod_a, client) /
+           Tcp{.source_port = 8080, .destination_port = kClientPort, .sequence = 5000, .flags = kAck} /
            Payload::of_size(payload);
   }
   IpAddress router() const { return v4() ? "198.51.100.1" : "2001:db8:51::1"; }
@@ -63,7 +65,8 @@ TEST_P(IcmpErrorTest, QuotesOfEveryLength) {
   for (std::size_t length = header() + 8; length < header() + 64; length++) {
     if (length == header() + 17) continue;  // half of a checksum field cannot be right
     expect_forwarded(receive(from_client(router(), vip) / too_big() / quote(seen_by_router(), length)),
-                     from_client(router(), pod_a) / too_big() / quote(sent_by_pod(), length), XLB_VERDICT_ICMP_ERROR_IN);
+                     from_client(router(), pod_a) / too_big() / quote(sent_by_pod(), length),
+                     XLB_VERDICT_ICMP_ERROR_IN);
   }
 }
 
@@ -107,8 +110,9 @@ TEST_P(IcmpErrorTest, InnerUdpChecksumThatComesOutAsZero) {
     const Packet sent = ip(pod_a, client) / udp_answer() / payload;
     if (decode_ip(sent.bytes(), false).checksum != 0xffff) continue;
     found++;
-    expect_forwarded(receive(from_client(client, vip) / unreachable() / (ip(vip, client) / udp(53, kClientPort) / payload)),
-                     from_client(client, pod_a) / unreachable() / sent, XLB_VERDICT_ICMP_ERROR_IN);
+    expect_forwarded(
+        receive(from_client(client, vip) / unreachable() / (ip(vip, client) / udp(53, kClientPort) / payload)),
+        from_client(client, pod_a) / unreachable() / sent, XLB_VERDICT_ICMP_ERROR_IN);
   }
   EXPECT_GE(found, 1u);
 }
@@ -118,8 +122,8 @@ TEST_P(IcmpErrorTest, ChecksumsAreRightForManyQuotes) {
   for (std::uint32_t word = 0; word < 0x10000; word += 509) {
     Packet seen = seen_by_router(20), sent = sent_by_pod(20);
     seen.get<Tcp>().window = sent.get<Tcp>().window = static_cast<std::uint16_t>(word);
-    const Output output = rig().run(
-        Program::lan_tc, Input{.frame = from_client(router(), vip) / too_big() / seen, .ifindex = lan});
+    const Output output =
+        rig().run(Program::lan_tc, Input{.frame = from_client(router(), vip) / too_big() / seen, .ifindex = lan});
     ASSERT_EQ(difference((from_client(router(), pod_a) / too_big() / sent).bytes(), output.frame), "");
   }
 }
@@ -161,8 +165,9 @@ TEST_P(IcmpErrorTest, UnknownWithFallBackGoesToTheKernel) {
 TEST_P(IcmpErrorIpv4Test, RedirectsAndQuenchesAreNoBusinessOfPods) {
   open_connection();
   for (const int type : {4, 5}) {
-    expect_dropped(receive(from_client(router(), vip) / Icmp{.type = static_cast<std::uint8_t>(type)} / seen_by_router()),
-                   XLB_VERDICT_ICMP_UNKNOWN);
+    expect_dropped(
+        receive(from_client(router(), vip) / Icmp{.type = static_cast<std::uint8_t>(type)} / seen_by_router()),
+        XLB_VERDICT_ICMP_UNKNOWN);
   }
 }
 
@@ -210,11 +215,11 @@ TEST_P(IcmpErrorTest, OfARouterBehindThePodKeepsItsSource) {
 
 TEST_P(IcmpErrorTest, OfThePodAboutSomethingElsePasses) {
   open_connection();
-  const Packet direct = from_pod(pod_a, client) / unreachable() /
-                        (ip(client, pod_a) / udp(kClientPort, 9999) / Payload("direct"));
+  const Packet direct =
+      from_pod(pod_a, client) / unreachable() / (ip(client, pod_a) / udp(kClientPort, 9999) / Payload("direct"));
   expect_ignored(answer(direct), direct.bytes());
-  const Packet cut = from_pod(pod_a, client) / unreachable() /
-                     quote(ip(client, pod_a) / udp(kClientPort, 5353), header() + 2);
+  const Packet cut =
+      from_pod(pod_a, client) / unreachable() / quote(ip(client, pod_a) / udp(kClientPort, 5353), header() + 2);
   expect_ignored(answer(cut), cut.bytes());
 }
 

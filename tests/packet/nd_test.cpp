@@ -79,8 +79,8 @@ TEST_P(NdTest, FurtherOptionsDoNotHinder) {
 }
 
 TEST_P(NdTest, ReplyGoesToTheAskersLinkAddress) {
-  // Frames come through a switch; the option may name another MAC than the frame only on odd networks. RFC 4861, 7.2.4:
-  // the answer goes to the solicitation's source, whose link address the frame shows.
+  // Frames come through a switch; the option may name another MAC than the frame only on odd networks. RFC
+  // 4861, 7.2.4: the answer goes to the solicitation's source, whose link address the frame shows.
   const Fate fate = receive(solicitation(client_mac));
   EXPECT_EQ(fate.decoded().destination_mac, client_mac);
 }
@@ -108,13 +108,16 @@ TEST_P(NdTest, ChecksumMustBeRight) {
 TEST_P(NdTest, DetectionToAUnicastAddressIsInvalid) {
   // RFC 4861, 7.1.1: from :: only to a solicited-node group, and never with a source link address.
   expect_ignored(Ethernet{.source = client_mac, .destination = own_mac} /
-                 Ipv6{.source = "::", .destination = vip, .hop_limit = 255} / neighbor_solicitation(vip, std::nullopt));
+                 Ipv6{.source = "::", .destination = vip, .hop_limit = 255} /
+                 neighbor_solicitation(vip, std::nullopt));
   expect_ignored(Ethernet{.source = client_mac, .destination = multicast_mac(solicited_node(vip))} /
                  Ipv6{.source = "::", .destination = solicited_node(vip), .hop_limit = 255} /
                  neighbor_solicitation(vip, client_mac));
 }
 
-TEST_P(NdTest, ForeignMacPasses) { expect_ignored(solicitation_to("02:00:00:00:00:77", vip, client_mac)); }
+TEST_P(NdTest, ForeignMacPasses) {
+  expect_ignored(solicitation_to("02:00:00:00:00:77", vip, client_mac));
+}
 
 TEST_P(NdTest, OtherTargetsPass) {
   expect_ignored(Ethernet{.source = client_mac, .destination = multicast_mac(solicited_node(node_address))} /
@@ -125,9 +128,10 @@ TEST_P(NdTest, OtherTargetsPass) {
 TEST_P(NdTest, TargetThatIsAMappedIpv4VipPasses) {
   // IPv4 VIPs are kept as ::ffff:a.b.c.d; over IPv6 nobody may ask for that.
   rig().set_vip("192.168.0.200", vip_row(9));
-  expect_ignored(Ethernet{.source = client_mac, .destination = multicast_mac(solicited_node("::ffff:192.168.0.200"))} /
-                 Ipv6{.source = client, .destination = solicited_node("::ffff:192.168.0.200"), .hop_limit = 255} /
-                 neighbor_solicitation("::ffff:192.168.0.200", client_mac));
+  expect_ignored(
+      Ethernet{.source = client_mac, .destination = multicast_mac(solicited_node("::ffff:192.168.0.200"))} /
+      Ipv6{.source = client, .destination = solicited_node("::ffff:192.168.0.200"), .hop_limit = 255} /
+      neighbor_solicitation("::ffff:192.168.0.200", client_mac));
 }
 
 TEST_P(NdTest, VipThatIsNotOwnedHereAndNowPasses) {

@@ -32,7 +32,8 @@ template <typename Key, typename Value>
 bool same(const Table<Key, Value>& left, const Table<Key, Value>& right) {
   if (left.size() != right.size()) return false;
   for (auto a = left.begin(), b = right.begin(); a != left.end(); ++a, ++b) {
-    if (std::memcmp(&a->first, &b->first, sizeof(Key)) != 0 || std::memcmp(&a->second, &b->second, sizeof(Value)) != 0) {
+    if (std::memcmp(&a->first, &b->first, sizeof(Key)) != 0 ||
+        std::memcmp(&a->second, &b->second, sizeof(Value)) != 0) {
       return false;
     }
   }
@@ -56,16 +57,22 @@ bool no_trace(const Traces& before, const Traces& after) {
 std::string flow_text(const lb_flow_key& key, const lb_flow& flow) {
   return IpAddress(key.source).text() + ":" + std::to_string(ntohs(key.source_port)) + " > " +
          IpAddress(key.destination).text() + ":" + std::to_string(ntohs(key.destination_port)) +
-         (key.direction == XLB_TO_BACKEND ? " in" : " out") + " backend " + std::to_string(flow.backend_id) + " state " +
-         std::to_string(flow.state) + " flags " + std::to_string(flow.flags);
+         (key.direction == XLB_TO_BACKEND ? " in" : " out") + " backend " + std::to_string(flow.backend_id) +
+         " state " + std::to_string(flow.state) + " flags " + std::to_string(flow.flags);
 }
 
 }  // namespace
 
-std::uint64_t mono_ns() { return clock_ns(CLOCK_MONOTONIC); }
-std::uint64_t boot_ns() { return clock_ns(CLOCK_BOOTTIME); }
+std::uint64_t mono_ns() {
+  return clock_ns(CLOCK_MONOTONIC);
+}
+std::uint64_t boot_ns() {
+  return clock_ns(CLOCK_BOOTTIME);
+}
 
-const char* verdict_name(std::uint32_t verdict) { return verdict < XLB_VERDICT_COUNT ? kVerdicts[verdict].name : "?"; }
+const char* verdict_name(std::uint32_t verdict) {
+  return verdict < XLB_VERDICT_COUNT ? kVerdicts[verdict].name : "?";
+}
 
 std::vector<enum xlb_verdict> Fate::verdicts() const {
   std::vector<enum xlb_verdict> out;
@@ -100,7 +107,9 @@ std::string setting_name(const testing::TestParamInfo<Setting>& info) {
   return std::string(way) + (info.param.net == Net::ipv4 ? "_ipv4" : "_ipv6");
 }
 
-void PrintTo(const Setting& setting, std::ostream* out) { *out << setting_name({setting, 0}); }
+void PrintTo(const Setting& setting, std::ostream* out) {
+  *out << setting_name({setting, 0});
+}
 
 std::vector<Setting> settings(const Ways& ways, const Nets& nets) {
   std::vector<Setting> out;
@@ -144,7 +153,8 @@ void PacketTest::SetUp() {
   std::memcpy(link.mac, own_mac.bytes.data(), 6);
   rig_->set_link(lan, 0, link);
   for (const Interface* pod : {&sandbox().pod0, &sandbox().pod1}) {
-    lb_link veth{.l3_ifindex = pod->ifindex, .role = XLB_LINK_RETURN, .flags = 0, .link_bit = 0, .mac = {}, .pad = {}};
+    lb_link veth{
+        .l3_ifindex = pod->ifindex, .role = XLB_LINK_RETURN, .flags = 0, .link_bit = 0, .mac = {}, .pad = {}};
     std::memcpy(veth.mac, pod->mac.bytes.data(), 6);
     rig_->set_link(pod->ifindex, 0, veth);
   }
@@ -224,7 +234,8 @@ Tcp PacketTest::tcp(std::uint8_t flags, std::uint16_t client_port, std::uint16_t
 }
 
 Tcp PacketTest::tcp_answer(std::uint8_t flags, std::uint16_t client_port) const {
-  return {.source_port = 8080, .destination_port = client_port, .sequence = 5000, .acknowledgment = 1001, .flags = flags};
+  return {
+      .source_port = 8080, .destination_port = client_port, .sequence = 5000, .acknowledgment = 1001, .flags = flags};
 }
 
 Udp PacketTest::udp(std::uint16_t client_port, std::uint16_t port) const {
@@ -253,23 +264,24 @@ Fate PacketTest::receive(Input input) {
     if (fate.output.action != kXdpPass) return fate;
     // What is left to the twin is left as it came.
     EXPECT_EQ(difference(input.frame, fate.output.frame), "") << "XDP passed a frame that it changed";
-    EXPECT_TRUE(no_trace(fate.before, fate.after))
-        << "XDP passed a frame and left a trace\n" << decode(input.frame).text() << "\n"
-        << describe(fate.before, fate.after);
+    EXPECT_TRUE(no_trace(fate.before, fate.after)) << "XDP passed a frame and left a trace\n"
+                                                   << decode(input.frame).text() << "\n"
+                                                   << describe(fate.before, fate.after);
   }
   input.checksum_complete = GetParam().way == Way::tc_complete;
   // The kernel takes the outer VLAN tag out of the frame before tc sees it.
   const std::size_t type_at = 12;
-  if (!input.vlan_metadata && input.frame.size() >= 18 && input.frame[type_at] == 0x81 && input.frame[type_at + 1] == 0) {
+  if (!input.vlan_metadata && input.frame.size() >= 18 && input.frame[type_at] == 0x81 &&
+      input.frame[type_at + 1] == 0) {
     input.vlan_metadata = static_cast<std::uint16_t>((input.frame[14] << 8) | input.frame[15]);
     input.frame.erase(input.frame.begin() + type_at, input.frame.begin() + type_at + 4);
   }
   return run(Program::lan_tc, input);
 }
 
-// XDP gets the short frame. tc gets the whole one, which is cut in front of the program: a test run of tc refuses frames
-// that end within the IP header. Cutting has nothing to do with who sums the frame, and the kernel does not keep the sum
-// of a frame that is cut down to its Ethernet header.
+// XDP gets the short frame. tc gets the whole one, which is cut in front of the program: a test run of tc refuses
+// frames that end within the IP header. Cutting has nothing to do with who sums the frame, and the kernel does not
+// keep the sum of a frame that is cut down to its Ethernet header.
 Fate PacketTest::receive_cut(const Bytes& frame, std::size_t length) {
   if (with_xdp()) {
     const Bytes front(frame.begin(), frame.begin() + static_cast<std::ptrdiff_t>(length));
@@ -290,9 +302,9 @@ void PacketTest::expect_ignored_cut(const Bytes& frame, std::size_t length) {
 Fate PacketTest::answer(const Packet& packet) {
   const Decoded said = decode(packet.bytes());
   const std::uint32_t veth = said.source == pod_b ? sandbox().pod1.ifindex : sandbox().pod0.ifindex;
-  return run(Program::return_tc, Input{.frame = packet.bytes(),
-                                       .ifindex = veth,
-                                       .checksum_complete = GetParam().way == Way::tc_complete});
+  return run(
+      Program::return_tc,
+      Input{.frame = packet.bytes(), .ifindex = veth, .checksum_complete = GetParam().way == Way::tc_complete});
 }
 
 Fate PacketTest::egress(const Packet& packet, std::uint16_t tc_index) {
@@ -304,15 +316,16 @@ Fate PacketTest::egress(const Packet& packet, std::uint16_t tc_index) {
 
 void PacketTest::expect_one_verdict(const Fate& fate, enum xlb_verdict verdict) {
   const auto counted = fate.verdicts();
-  EXPECT_TRUE(counted.size() == 1 && counted[0] == verdict)
-      << "expected one " << verdict_name(verdict) << "\n" << describe(fate.before, fate.after);
+  EXPECT_TRUE(counted.size() == 1 && counted[0] == verdict) << "expected one " << verdict_name(verdict) << "\n"
+                                                            << describe(fate.before, fate.after);
 }
 
 void PacketTest::expect_ignored(const Packet& packet) {
   const Bytes frame = packet.bytes();
   const Fate fate = receive(Input{.frame = frame, .ifindex = lan});
   Bytes untagged = frame;
-  if (frame.size() >= 18 && frame[12] == 0x81 && frame[13] == 0) untagged.erase(untagged.begin() + 12, untagged.begin() + 16);
+  if (frame.size() >= 18 && frame[12] == 0x81 && frame[13] == 0)
+    untagged.erase(untagged.begin() + 12, untagged.begin() + 16);
   expect_ignored(fate, fate.in_xdp ? frame : untagged);
 }
 

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// One node with two pods and a client, and the way a frame takes: xlb_lan where XDP is attached, then its tc twin. Every
-// test runs in each way and family; whatever XDP leaves to the twin must be untouched and must have left no trace, and
-// that is checked on each of these frames.
+// One node with two pods and a client, and the way a frame takes: xlb_lan where XDP is attached, then its tc twin.
+// Every test runs in each way and family; whatever XDP leaves to the twin must be untouched and must have left no
+// trace, and that is checked on each of these frames.
 //
 //   client 192.168.0.50  ── lan0 ── VIP 192.168.0.200:80  (TCP) ─► pod A 10.42.0.2:8080, second pod B 10.42.0.3:8080
 //                                   VIP 192.168.0.200:53  (UDP) ─► pod A 10.42.0.2:5353, second pod B 10.42.0.3:5353
@@ -52,7 +52,7 @@ class PacketTest : public testing::TestWithParam<Setting> {
  protected:
   static constexpr std::uint16_t kClientPort = 40000;
   static constexpr std::uint32_t kPodA = 1, kPodB = 2, kPodAUdp = 3, kPodBUdp = 4;  // backend ids
-  static constexpr std::uint32_t kWeb = 1, kDns = 2;                                 // service ids
+  static constexpr std::uint32_t kWeb = 1, kDns = 2;                                // service ids
   static constexpr std::uint32_t kVipId = 1, kOtherVipId = 2;
   static constexpr std::uint32_t kSlotsPerService = 64;
   static constexpr std::uint32_t kGeneration = 7;
@@ -83,7 +83,8 @@ class PacketTest : public testing::TestWithParam<Setting> {
 
   // ---- frames ----
   packet::Packet ip(const packet::IpAddress& from, const packet::IpAddress& to) const;
-  packet::Packet from_client(const packet::IpAddress& from, const packet::IpAddress& to) const;  // on the LAN, to our MAC
+  packet::Packet from_client(const packet::IpAddress& from,
+                             const packet::IpAddress& to) const;  // on the LAN, to our MAC
   packet::Packet from_client() const { return from_client(client, vip); }
   packet::Packet from_pod(const packet::IpAddress& pod, const packet::IpAddress& to) const;
   packet::Tcp tcp(std::uint8_t flags, std::uint16_t client_port = kClientPort, std::uint16_t port = 80) const;
@@ -138,8 +139,8 @@ std::uint64_t boot_ns();
 using Ways = std::vector<Way>;
 using Nets = std::vector<Net>;
 inline const Ways kEveryWay{Way::tc, Way::tc_complete, Way::xdp};
-// Where the programs resize a frame the kernel drops the NIC's sum (ip_summed becomes NONE), but a test run still compares
-// what is left in skb->csum.
+// Where the programs resize a frame the kernel drops the NIC's sum (ip_summed becomes NONE), but a test run still
+// compares what is left in skb->csum.
 inline const Ways kResizing{Way::tc, Way::xdp};
 inline const Ways kTcOnly{Way::tc, Way::tc_complete};
 inline const Nets kBothNets{Net::ipv4, Net::ipv6};

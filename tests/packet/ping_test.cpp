@@ -89,7 +89,9 @@ TEST_P(PingTest, ForeignMacPasses) {
   expect_ignored(packet);
 }
 
-TEST_P(PingTest, ToTheNodeItselfPasses) { expect_ignored(from_client(client, node_address) / echo(true, 56)); }
+TEST_P(PingTest, ToTheNodeItselfPasses) {
+  expect_ignored(from_client(client, node_address) / echo(true, 56));
+}
 
 TEST_P(PingTest, EchoReplyToTheVipIsNoBusinessOfOurs) {
   expect_dropped(receive(from_client() / echo(false, 56)), XLB_VERDICT_ICMP_UNKNOWN);
@@ -113,8 +115,8 @@ TEST_P(PingTest, ReplyDoesNotInheritAWornTtl) {
 TEST_P(PingTest, TaggedRequestKeepsItsTag) {
   lb_link tagged = link;
   rig().set_link(lan, 7, tagged);
-  const Packet packet = Packet(Ethernet{.source = client_mac, .destination = own_mac}) / Vlan{.id = 7} / ip(client, vip) /
-                        echo(true, 56);
+  const Packet packet = Packet(Ethernet{.source = client_mac, .destination = own_mac}) / Vlan{.id = 7} /
+                        ip(client, vip) / echo(true, 56);
   const Fate fate = receive(packet);
   expect_sent_back(fate, XLB_VERDICT_PING_REPLY);
   if (fate.in_xdp) {

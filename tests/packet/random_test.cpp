@@ -38,35 +38,48 @@ class RandomTest : public PacketTest {
     const std::vector<IpAddress> targets = {vip, other_vip, node_address, pod_a, client};
     for (const IpAddress& to : targets) {
       const std::vector<Packet> inner = {
-          tcp(kSyn), tcp(kAck) / Payload::of_size(30), tcp(kFin | kAck), tcp(kRst), tcp(kSyn, kClientPort, 81),
-          udp() / Payload::of_size(20), udp(kClientPort, 54) / Payload::of_size(5),
+          tcp(kSyn),
+          tcp(kAck) / Payload::of_size(30),
+          tcp(kFin | kAck),
+          tcp(kRst),
+          tcp(kSyn, kClientPort, 81),
+          udp() / Payload::of_size(20),
+          udp(kClientPort, 54) / Payload::of_size(5),
           v4() ? Packet(Icmp{}) / Payload::of_size(16) : Packet(Icmp6{}) / Payload::of_size(16),
           (v4() ? Packet(Icmp{.type = 3, .code = 4}) : Packet(Icmp6{.type = 2, .rest = 1280})) / ip(to, client) /
               Tcp{.source_port = 80, .destination_port = kClientPort} / Payload::of_size(8),
       };
       for (const Packet& each : inner) {
         corpus_.push_back((from_client(client, to) / each).bytes());
-        corpus_.push_back((Packet(Ethernet{.source = client_mac, .destination = own_mac}) / Vlan{.id = 7} / ip(client, to) / each).bytes());
-        corpus_.push_back((Packet(Ethernet{.source = client_mac, .destination = "02:00:00:00:00:77"}) / ip(client, to) / each).bytes());
+        corpus_.push_back(
+            (Packet(Ethernet{.source = client_mac, .destination = own_mac}) / Vlan{.id = 7} / ip(client, to) / each)
+                .bytes());
+        corpus_.push_back(
+            (Packet(Ethernet{.source = client_mac, .destination = "02:00:00:00:00:77"}) / ip(client, to) / each)
+                .bytes());
       }
       for (const Packet& piece : fragments(from_client(client, to) / udp() / Payload::of_size(100), 64)) {
         corpus_.push_back(piece.bytes());
       }
       if (!v4()) {
         corpus_.push_back((from_client(client, to) / Ipv6Extension{.kind = 0, .body = Bytes(6, 0)} /
-                           Ipv6Extension{.kind = 60, .body = Bytes(14, 0)} / tcp(kSyn)).bytes());
+                           Ipv6Extension{.kind = 60, .body = Bytes(14, 0)} / tcp(kSyn))
+                              .bytes());
         for (const MacAddress& mac : {own_mac, multicast_mac(solicited_node(to))}) {
           corpus_.push_back((Ethernet{.source = client_mac, .destination = mac} /
                              Ipv6{.source = client, .destination = solicited_node(to), .hop_limit = 255} /
-                             neighbor_solicitation(to, client_mac)).bytes());
+                             neighbor_solicitation(to, client_mac))
+                                .bytes());
           corpus_.push_back((Ethernet{.source = client_mac, .destination = mac} /
                              Ipv6{.source = client, .destination = "ff02::1", .hop_limit = 255} /
-                             neighbor_advertisement(to, 0x20000000, client_mac)).bytes());
+                             neighbor_advertisement(to, 0x20000000, client_mac))
+                                .bytes());
         }
       } else {
         for (const std::uint16_t operation : std::initializer_list<std::uint16_t>{1, 2}) {
           corpus_.push_back((Ethernet{.source = client_mac, .destination = kBroadcast} /
-                             Arp{.operation = operation, .sender_mac = client_mac, .sender = client, .target = to}).bytes());
+                             Arp{.operation = operation, .sender_mac = client_mac, .sender = client, .target = to})
+                                .bytes());
         }
       }
     }
@@ -109,7 +122,8 @@ class RandomTest : public PacketTest {
         frame[at] = random_() % 2 ? 0xff : 0;
         break;
       case 5:
-        if (frame.size() > 24) std::swap(frame[14 + at % (frame.size() - 14)], frame[14 + (at + 7) % (frame.size() - 14)]);
+        if (frame.size() > 24)
+          std::swap(frame[14 + at % (frame.size() - 14)], frame[14 + (at + 7) % (frame.size() - 14)]);
         break;
       case 6: {  // a later fragment, or one with more to come
         const std::size_t where = v4() ? 14 + 6 : 14 + 42;
@@ -150,7 +164,8 @@ class RandomTest : public PacketTest {
   }
 
   std::string told(const Bytes& frame, std::uint64_t number) const {
-    return "packet " + std::to_string(number) + " of seed " + std::to_string(seed_) + "\n" + decode(frame).text() + "\n" + hex(frame);
+    return "packet " + std::to_string(number) + " of seed " + std::to_string(seed_) + "\n" + decode(frame).text() +
+           "\n" + hex(frame);
   }
 
   std::mt19937_64 random_;
@@ -201,7 +216,8 @@ TEST_P(RandomTest, WhatIsForAVipIsDoneOrLeft) {
     if (output.error == EINVAL) continue;
     ASSERT_EQ(output.error, 0) << told(frame, i);
     if (with_xdp()) {
-      ASSERT_TRUE(output.action == kXdpPass || output.action == kXdpDrop || output.action == kXdpTx) << told(frame, i);
+      ASSERT_TRUE(output.action == kXdpPass || output.action == kXdpDrop || output.action == kXdpTx)
+          << told(frame, i);
     } else {
       ASSERT_TRUE(output.action == kTcUnspec || output.action == kTcShot || output.action == kTcRedirect)
           << output.action << told(frame, i);
@@ -231,9 +247,10 @@ TEST_P(RandomReturnTest, TheWayBackLeavesEverythingElseAlone) {
   for (std::uint64_t i = 0; i < count_; i++) {
     const Bytes frame = next();
     for (const Program program : {Program::return_tc, Program::egress_tc}) {
-      const Output output = rig().run(program, Input{.frame = frame,
-                                                     .ifindex = program == Program::egress_tc ? lan : sandbox().pod0.ifindex,
-                                                     .checksum_complete = GetParam().way == Way::tc_complete});
+      const Output output =
+          rig().run(program, Input{.frame = frame,
+                                   .ifindex = program == Program::egress_tc ? lan : sandbox().pod0.ifindex,
+                                   .checksum_complete = GetParam().way == Way::tc_complete});
       if (output.error == EINVAL) break;
       ASSERT_EQ(output.error, 0) << told(frame, i);
       ASSERT_EQ(output.action, kTcUnspec) << told(frame, i);

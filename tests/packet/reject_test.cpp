@@ -34,8 +34,8 @@ class RejectTest : public PacketTest {
       EXPECT_EQ(got.tcp_flags, kRst);
       EXPECT_EQ(got.sequence, segment.acknowledgment);
     } else {
-      const std::uint32_t length = static_cast<std::uint32_t>(payload) + ((segment.flags & kSyn) ? 1 : 0) +
-                                   ((segment.flags & kFin) ? 1 : 0);
+      const std::uint32_t length =
+          static_cast<std::uint32_t>(payload) + ((segment.flags & kSyn) ? 1 : 0) + ((segment.flags & kFin) ? 1 : 0);
       EXPECT_EQ(got.tcp_flags, kRst | kAck);
       EXPECT_EQ(got.sequence, 0u);
       EXPECT_EQ(got.acknowledgment, segment.sequence + length);
@@ -62,7 +62,8 @@ class RejectTest : public PacketTest {
     EXPECT_GE(got.payload.size(), std::min<std::size_t>(datagram.size(), v4() ? 28 : 48));
     EXPECT_LE(got.payload.size(), datagram.size());
     EXPECT_LE(got.ip_length, v4() ? 576u : 1280u);
-    EXPECT_TRUE(std::equal(got.payload.begin(), got.payload.end(), datagram.begin())) << hex(got.payload) << hex(datagram);
+    EXPECT_TRUE(std::equal(got.payload.begin(), got.payload.end(), datagram.begin()))
+        << hex(got.payload) << hex(datagram);
   }
 };
 XLB_RUN_SUITE(RejectTest, kResizing, kBothNets);
@@ -74,7 +75,8 @@ TEST_P(RejectTest, EveryKindOfSegmentGetsItsReset) {
     for (const std::size_t payload : {0u, 1u, 7u, 1000u}) {
       Tcp segment = tcp(static_cast<std::uint8_t>(flags), kClientPort, kClosed);
       segment.sequence = 0xfffffff0;  // wraps
-      expect_reset(receive(from_client() / segment / Payload::of_size(payload)), segment, payload, XLB_VERDICT_REJECTED_TCP);
+      expect_reset(receive(from_client() / segment / Payload::of_size(payload)), segment, payload,
+                   XLB_VERDICT_REJECTED_TCP);
     }
   }
 }
@@ -178,8 +180,9 @@ TEST_P(RejectTest, VipThatDropsSaysNothing) {
 
 TEST_P(RejectTest, VipThatFallsBackLeavesItToTheKernel) {
   rig().set_vip(vip, vip_row(kVipId, XLB_VIP_FALL_BACK));
-  for (const Packet& packet : {from_client() / tcp(kSyn, kClientPort, kClosed), from_client() / tcp(kRst, kClientPort, kClosed),
-                               from_client() / udp(kClientPort, kClosed) / Payload("x")}) {
+  for (const Packet& packet :
+       {from_client() / tcp(kSyn, kClientPort, kClosed), from_client() / tcp(kRst, kClientPort, kClosed),
+        from_client() / udp(kClientPort, kClosed) / Payload("x")}) {
     const Bytes frame = packet;
     expect_left(receive(Input{.frame = frame, .ifindex = lan}), frame, XLB_VERDICT_FALL_BACK);
   }

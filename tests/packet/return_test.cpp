@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// The way back: xlb_return on the pods' veths, xlb_egress on the LAN for host sockets and the kernel path. What does not
-// belong to a flow passes as it is.
+// The way back: xlb_return on the pods' veths, xlb_egress on the LAN for host sockets and the kernel path. What does
+// not belong to a flow passes as it is.
 #include <arpa/inet.h>
 #include <netinet/in.h>
 
@@ -28,9 +28,8 @@ class ReturnTest : public PacketTest {
 XLB_RUN_SUITE(ReturnTest, kEveryWay, kBothNets);
 
 TEST_P(ReturnTest, WithoutAFlowEverythingPasses) {
-  for (const Packet& packet :
-       {pod_answer(), pod_answer(kSyn), from_pod(pod_a, client) / udp_answer() / Payload("x"),
-        from_pod(pod_a, pod_b) / tcp_answer(kAck), from_pod(pod_a, vip) / tcp(kSyn)}) {
+  for (const Packet& packet : {pod_answer(), pod_answer(kSyn), from_pod(pod_a, client) / udp_answer() / Payload("x"),
+                               from_pod(pod_a, pod_b) / tcp_answer(kAck), from_pod(pod_a, vip) / tcp(kSyn)}) {
     const Bytes frame = packet;
     expect_ignored(answer(packet), frame);
     expect_ignored(egress(packet), frame);
@@ -38,8 +37,9 @@ TEST_P(ReturnTest, WithoutAFlowEverythingPasses) {
 }
 
 TEST_P(ReturnTest, ArpAndOtherTypesPass) {
-  const Packet arp = Ethernet{.source = "02:00:00:00:01:01", .destination = kBroadcast} /
-                     Arp{.operation = 1, .sender_mac = "02:00:00:00:01:01", .sender = "10.42.0.2", .target = "10.42.0.1"};
+  const Packet arp =
+      Ethernet{.source = "02:00:00:00:01:01", .destination = kBroadcast} /
+      Arp{.operation = 1, .sender_mac = "02:00:00:00:01:01", .sender = "10.42.0.2", .target = "10.42.0.1"};
   const Packet lldp = Ethernet{.source = "02:00:00:00:01:01", .type = 0x88cc} / Payload::of_size(50);
   for (const Packet& packet : {arp, lldp}) {
     expect_ignored(answer(packet), packet.bytes());
@@ -53,8 +53,9 @@ TEST_P(ReturnTest, OtherPortsAndPeersOfThePodPass) {
   other_port.source_port = 8081;
   Tcp other_client_port = tcp_answer(kAck);
   other_client_port.destination_port++;
-  for (const Packet& packet : {from_pod(pod_a, client) / other_port, from_pod(pod_a, client) / other_client_port,
-                               from_pod(pod_a, far_client) / tcp_answer(kAck), from_pod(pod_b, client) / tcp_answer(kAck)}) {
+  for (const Packet& packet :
+       {from_pod(pod_a, client) / other_port, from_pod(pod_a, client) / other_client_port,
+        from_pod(pod_a, far_client) / tcp_answer(kAck), from_pod(pod_b, client) / tcp_answer(kAck)}) {
     expect_ignored(answer(packet), packet.bytes());
   }
 }
@@ -113,9 +114,8 @@ TEST_P(ReturnTest, AnswerTooLargeForTheLanIsTheKernelsToRefuse) {
 TEST_P(ReturnTest, GsoAnswerLeavesWhole) {
   open_connection();
   const Packet packet = pod_answer() / Payload::of_size(3000);
-  const Output output = rig().run(Program::return_tc, Input{.frame = packet.bytes(),
-                                                            .ifindex = sandbox().pod0.ifindex,
-                                                            .gso_size = 1400});
+  const Output output = rig().run(
+      Program::return_tc, Input{.frame = packet.bytes(), .ifindex = sandbox().pod0.ifindex, .gso_size = 1400});
   EXPECT_EQ(output.action, kTcRedirect);
   const Decoded got = decode(output.frame);
   EXPECT_TRUE(got.sound()) << got.text();
@@ -157,16 +157,18 @@ TEST_P(ReturnTest, AVethThatHasGoneMeansTheKernelPath) {
   rig().set_backend(kPodA, backend_row(pod_a, 8080, IPPROTO_TCP, 4242));  // no such interface
   for (const std::size_t size : {0u, 200u, 1400u}) {
     const Packet packet = from_client() / tcp(kAck) / Payload::of_size(size);
-    expect_passed_up(receive(packet), from_client(client, pod_a) / tcp(kAck, kClientPort, 8080) / Payload::of_size(size),
+    expect_passed_up(receive(packet),
+                     from_client(client, pod_a) / tcp(kAck, kClientPort, 8080) / Payload::of_size(size),
                      XLB_VERDICT_TO_KERNEL);
   }
 }
 
 TEST_P(ReturnTest, KernelPathDatagramsBothWays) {
   change_backend(kPodAUdp, XLB_BACKEND_LIVE | XLB_BACKEND_LOCAL | XLB_BACKEND_HOST);
-  expect_passed_up(receive(from_client() / udp() / Payload("q")), from_client(client, pod_a) / udp(kClientPort, 5353) / Payload("q"),
-                   XLB_VERDICT_TO_HOST);
-  const Packet out = Packet(Ethernet{.source = own_mac, .destination = client_mac}) / ip(pod_a, client) / udp_answer() / Payload("a");
+  expect_passed_up(receive(from_client() / udp() / Payload("q")),
+                   from_client(client, pod_a) / udp(kClientPort, 5353) / Payload("q"), XLB_VERDICT_TO_HOST);
+  const Packet out = Packet(Ethernet{.source = own_mac, .destination = client_mac}) / ip(pod_a, client) /
+                     udp_answer() / Payload("a");
   const Packet expected = Packet(Ethernet{.source = own_mac, .destination = client_mac}) / ip(vip, client) /
                           udp(53, kClientPort) / Payload("a");
   expect_passed_up(egress(out), expected, XLB_VERDICT_RETURNED_KERNEL);
@@ -175,12 +177,14 @@ TEST_P(ReturnTest, KernelPathDatagramsBothWays) {
 TEST_P(ReturnTest, KernelPathFragmentsBothWays) {
   change_backend(kPodAUdp, XLB_BACKEND_LIVE | XLB_BACKEND_LOCAL | XLB_BACKEND_HOST);
   const auto in = fragments(from_client() / udp() / Payload::of_size(2000), 1200);
-  const auto in_expected = fragments(from_client(client, pod_a) / udp(kClientPort, 5353) / Payload::of_size(2000), 1200);
+  const auto in_expected =
+      fragments(from_client(client, pod_a) / udp(kClientPort, 5353) / Payload::of_size(2000), 1200);
   expect_passed_up(receive(in[0]), in_expected[0], XLB_VERDICT_TO_HOST);
   expect_passed_up(receive(in[1]), in_expected[1], XLB_VERDICT_FRAGMENT_IN);
   const Packet lan_frame = Ethernet{.source = own_mac, .destination = client_mac};
   const auto out = fragments(lan_frame / ip(pod_a, client) / udp_answer() / Payload::of_size(2000), 1200);
-  const auto out_expected = fragments(lan_frame / ip(vip, client) / udp(53, kClientPort) / Payload::of_size(2000), 1200);
+  const auto out_expected =
+      fragments(lan_frame / ip(vip, client) / udp(53, kClientPort) / Payload::of_size(2000), 1200);
   expect_passed_up(egress(out[0]), out_expected[0], XLB_VERDICT_RETURNED_KERNEL);
   expect_passed_up(egress(out[1]), out_expected[1], XLB_VERDICT_FRAGMENT_OUT);
 }
@@ -202,16 +206,16 @@ TEST_P(ReturnTest, EgressLetsTheWorkOfReturnPass) {
 
 TEST_P(ReturnTest, NodesOwnTrafficPassesEgress) {
   for (const Packet& packet :
-       {on_lan(node_address, tcp_answer(kAck)), Packet(Ethernet{.source = own_mac, .destination = kBroadcast}) /
-                                                    Arp{.operation = 1, .sender_mac = own_mac, .sender = "192.168.0.10",
-                                                        .target = "192.168.0.1"}}) {
+       {on_lan(node_address, tcp_answer(kAck)),
+        Packet(Ethernet{.source = own_mac, .destination = kBroadcast}) /
+            Arp{.operation = 1, .sender_mac = own_mac, .sender = "192.168.0.10", .target = "192.168.0.1"}}) {
     expect_ignored(egress(packet), packet.bytes());
   }
 }
 
 TEST_P(ReturnTest, OffLinkClientsReplyLeavesByItsRoute) {
-  // Comes in by lan1, but no route leads to the client through lan1: bpf_redirect_neigh() would ask lan1's neighbours for
-  // an address that lives behind lan0's gateway.
+  // Comes in by lan1, but no route leads to the client through lan1: bpf_redirect_neigh() would ask lan1's neighbours
+  // for an address that lives behind lan0's gateway.
   const Interface& lan1 = sandbox().lan1;
   lb_link second = link;
   second.l3_ifindex = lan1.ifindex;

@@ -43,7 +43,9 @@ bpf_insn move_reg(unsigned to, unsigned from) {
   code.src_reg = from & 0xf;
   return code;
 }
-bpf_insn call(__s32 helper) { return {BPF_JMP | BPF_CALL, 0, 0, 0, helper}; }
+bpf_insn call(__s32 helper) {
+  return {BPF_JMP | BPF_CALL, 0, 0, 0, helper};
+}
 
 }  // namespace
 
@@ -76,23 +78,27 @@ Result<Rig*> Rig::get() {
 
 Result<void> Rig::load() {
   libbpf_set_print([](libbpf_print_level level, const char* text, va_list arguments) {
-    return level <= LIBBPF_WARN && std::getenv("XLB_PACKET_VERBOSE") != nullptr ? std::vfprintf(stderr, text, arguments) : 0;
+    return level <= LIBBPF_WARN && std::getenv("XLB_PACKET_VERBOSE") != nullptr
+               ? std::vfprintf(stderr, text, arguments)
+               : 0;
   });
   xdp_lb_bpf* skeleton = xdp_lb_bpf__open();
   if (skeleton == nullptr) return Error{std::string("open the BPF object: ") + std::strerror(errno)};
   object_ = skeleton->obj;
   const std::pair<const char*, std::uint32_t> sizes[] = {
-      {"xlb_services", kServices},  {"xlb_svc_stats", kServices}, {"xlb_slots", kSlots},
-      {"xlb_backends", kBackends},  {"xlb_flows", kSmallTable},   {"xlb_half_open", kSmallTable},
-      {"xlb_frags", kSmallTable},   {"xlb_affinity", kSmallTable}, {"xlb_local", kSmallTable},
+      {"xlb_services", kServices}, {"xlb_svc_stats", kServices},  {"xlb_slots", kSlots},
+      {"xlb_backends", kBackends}, {"xlb_flows", kSmallTable},    {"xlb_half_open", kSmallTable},
+      {"xlb_frags", kSmallTable},  {"xlb_affinity", kSmallTable}, {"xlb_local", kSmallTable},
       {"xlb_sources", 1024},
   };
   for (const auto& [name, entries] : sizes) {
     bpf_map* map = bpf_object__find_map_by_name(object_, name);
-    if (map == nullptr || bpf_map__set_max_entries(map, entries) != 0) return Error{std::string("size of map ") + name};
+    if (map == nullptr || bpf_map__set_max_entries(map, entries) != 0)
+      return Error{std::string("size of map ") + name};
   }
   if (const int failed = xdp_lb_bpf__load(skeleton); failed != 0) {
-    return Error{std::string("load the BPF programs: ") + std::strerror(-failed) + " (XLB_PACKET_VERBOSE=1 shows the verifier's log)"};
+    return Error{std::string("load the BPF programs: ") + std::strerror(-failed) +
+                 " (XLB_PACKET_VERBOSE=1 shows the verifier's log)"};
   }
   cpus_ = libbpf_num_possible_cpus();
   ring_ = ring_buffer__new(
@@ -133,7 +139,9 @@ int Rig::program_file(const char* name) const {
   return program == nullptr ? -1 : bpf_program__fd(program);
 }
 
-int Rig::map_file(const char* name) const { return bpf_object__find_map_fd_by_name(object_, name); }
+int Rig::map_file(const char* name) const {
+  return bpf_object__find_map_fd_by_name(object_, name);
+}
 
 void Rig::update(const char* map, const void* key, const void* value) {
   must(bpf_map_update_elem(map_file(map), key, value, BPF_ANY) == 0, std::string("write ") + map);
@@ -239,7 +247,9 @@ void Rig::set_backend(std::uint32_t id, const lb_backend& backend) {
   update("xlb_backends", &id, &backend);
 }
 
-void Rig::set_peer(std::uint32_t id, const lb_peer& peer) { update("xlb_peers", &id, &peer); }
+void Rig::set_peer(std::uint32_t id, const lb_peer& peer) {
+  update("xlb_peers", &id, &peer);
+}
 
 void Rig::allow_source(std::uint32_t service_id, const packet::IpAddress& prefix, std::uint32_t length) {
   const lb_source_key key{.prefix_len = 32 + length + (prefix.is_ipv4() ? 96u : 0u),
@@ -257,9 +267,13 @@ void Rig::remove_flow(const lb_flow_key& key, bool half_open) {
   must(bpf_map_delete_elem(map_file(half_open ? "xlb_half_open" : "xlb_flows"), &key) == 0, "delete a flow");
 }
 
-void Rig::put_fragment(const lb_frag_key& key, const lb_frag& value) { update("xlb_frags", &key, &value); }
+void Rig::put_fragment(const lb_frag_key& key, const lb_frag& value) {
+  update("xlb_frags", &key, &value);
+}
 
-void Rig::put_affinity(const lb_affinity_key& key, const lb_affinity& value) { update("xlb_affinity", &key, &value); }
+void Rig::put_affinity(const lb_affinity_key& key, const lb_affinity& value) {
+  update("xlb_affinity", &key, &value);
+}
 
 // What a test run cannot set (VLAN tag in the metadata, tc_index, a frame shorter than it accepts) is set by a few
 // instructions in front, which then jump into the real program.

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// The real programs, loaded once a process without pins, with their tables laid open: fill them, send a frame through a
-// program with BPF_PROG_TEST_RUN, and look at everything it left behind.
+// The real programs, loaded once a process without pins, with their tables laid open: fill them, send a frame through
+// a program with BPF_PROG_TEST_RUN, and look at everything it left behind.
 #pragma once
 
 #include <cstdint>

@@ -20,7 +20,9 @@
 namespace xlb {
 namespace {
 
-Error system_error(const std::string& what) { return Error{what + ": " + std::strerror(errno)}; }
+Error system_error(const std::string& what) {
+  return Error{what + ": " + std::strerror(errno)};
+}
 
 // A new network namespace as a file; the thread ends up in it.
 Result<int> new_space() {
@@ -112,8 +114,8 @@ Result<void> Sandbox::build() {
 
   const std::string pid = std::to_string(getpid());
   const auto pair = [&](const Interface& here, const Interface& there, int space) {
-    return "ip link add " + here.name + " address " + here.mac.text() + " type veth peer name " + there.name + " address " +
-           there.mac.text() + " netns /proc/" + pid + "/fd/" + std::to_string(space) + "\n";
+    return "ip link add " + here.name + " address " + here.mac.text() + " type veth peer name " + there.name +
+           " address " + there.mac.text() + " netns /proc/" + pid + "/fd/" + std::to_string(space) + "\n";
   };
   // Nothing speaks unasked: no router solicitation, no duplicate address detection.
   const std::string quiet =

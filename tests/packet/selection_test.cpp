@@ -170,10 +170,12 @@ TEST_P(SelectionTest, AffinityEndsWithItsTimeTheBackendOrItsGeneration) {
   rig().set_service(kVipId, 80, IPPROTO_TCP, service);
   fill_slots(kWeb, {kPodB, kPodA});
   const lb_affinity_key key{.client = client.abi(), .service_id = kWeb, .pad = 0};
-  rig().put_affinity(key, {.seen_mono_ns = mono_ns() - 90 * XLB_SECOND_NS, .backend_id = kPodA, .generation = kGeneration});
+  rig().put_affinity(
+      key, {.seen_mono_ns = mono_ns() - 90 * XLB_SECOND_NS, .backend_id = kPodA, .generation = kGeneration});
   EXPECT_EQ(chosen(client, 1000, vip), pod_a);
   EXPECT_GT(rig().traces().affinity.at(key).seen_mono_ns, mono_ns() - 5 * XLB_SECOND_NS) << "a new flow renews it";
-  rig().put_affinity(key, {.seen_mono_ns = mono_ns() - 101 * XLB_SECOND_NS, .backend_id = kPodA, .generation = kGeneration});
+  rig().put_affinity(
+      key, {.seen_mono_ns = mono_ns() - 101 * XLB_SECOND_NS, .backend_id = kPodA, .generation = kGeneration});
   EXPECT_EQ(chosen(client, 1001, vip), pod_b);
   rig().put_affinity(key, {.seen_mono_ns = mono_ns(), .backend_id = kPodA, .generation = kGeneration - 1});
   EXPECT_EQ(chosen(client, 1002, vip), pod_b);

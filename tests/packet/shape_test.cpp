@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Frames of odd shape for a VIP: cut short, with options and extension headers, contradicting themselves, tagged, large.
+// Frames of odd shape for a VIP: cut short, with options and extension headers, contradicting themselves, tagged,
+// large.
 #include <arpa/inet.h>
 #include <netinet/in.h>
 
@@ -23,8 +24,8 @@ XLB_RUN_SUITE(ShapeRefusedTest, kResizing, kIpv6Only);
 class ShapeIpv4Test : public ShapeTest {};
 XLB_RUN_SUITE(ShapeIpv4Test, kEveryWay, kIpv4Only);
 
-// What is too short to show an address passes; what shows a VIP and ends within its headers is dropped and counted. The
-// kernel has cut tc's frames to their IP length before; the programs do not rely on it.
+// What is too short to show an address passes; what shows a VIP and ends within its headers is dropped and counted.
+// The kernel has cut tc's frames to their IP length before; the programs do not rely on it.
 TEST_P(ShapeTest, CutAtEveryByte) {
   const std::vector<Packet> wholes = {
       from_client() / tcp(kSyn) / Payload("data"),
@@ -53,7 +54,8 @@ TEST_P(ShapeTest, CutWithFallBackGoesToTheKernel) {
   const Bytes frame = from_client() / tcp(kSyn);
   for (std::size_t length = 14 + header(); length < frame.size(); length++) {
     const Fate fate = receive_cut(frame, length);
-    expect_left(fate, Bytes(frame.begin(), frame.begin() + static_cast<std::ptrdiff_t>(length)), XLB_VERDICT_FALL_BACK);
+    expect_left(fate, Bytes(frame.begin(), frame.begin() + static_cast<std::ptrdiff_t>(length)),
+                XLB_VERDICT_FALL_BACK);
   }
 }
 
@@ -62,11 +64,12 @@ TEST_P(ShapeTest, AnswersCutAtEveryBytePassAsTheyAre) {
   const Bytes frame = from_pod(pod_a, client) / tcp_answer(kAck) / Payload("data");
   for (std::size_t length = 14; length < frame.size(); length++) {
     Traces before = rig().traces();
-    const Output output = rig().run(Program::return_tc, Input{.frame = frame,
-                                                              .ifindex = sandbox().pod0.ifindex,
-                                                              .cut = static_cast<std::uint32_t>(length)});
+    const Output output = rig().run(
+        Program::return_tc,
+        Input{.frame = frame, .ifindex = sandbox().pod0.ifindex, .cut = static_cast<std::uint32_t>(length)});
     EXPECT_EQ(output.action, kTcUnspec) << length;
-    EXPECT_EQ(difference(Bytes(frame.begin(), frame.begin() + static_cast<std::ptrdiff_t>(length)), output.frame), "");
+    EXPECT_EQ(difference(Bytes(frame.begin(), frame.begin() + static_cast<std::ptrdiff_t>(length)), output.frame),
+              "");
   }
 }
 
@@ -91,7 +94,11 @@ TEST_P(ShapeIpv6Test, ExtensionHeaders) {
   };
   const Ipv6Extension hop{.kind = 0, .body = Bytes(6, 0)}, options{.kind = 60, .body = Bytes(14, 0)},
       routing{.kind = 43, .body = Bytes{0, 0, 0, 0, 0, 0}};
-  for (const auto& extensions : {std::vector<Ipv6Extension>{hop}, {options}, {routing}, {hop, options}, {hop, options, routing},
+  for (const auto& extensions : {std::vector<Ipv6Extension>{hop},
+                                 {options},
+                                 {routing},
+                                 {hop, options},
+                                 {hop, options, routing},
                                  {hop, options, routing, options}}) {
     expect_forwarded(receive(with(vip, 80, extensions)), with(pod_a, 8080, extensions), XLB_VERDICT_TO_POD);
   }
@@ -212,7 +219,8 @@ TEST_P(ShapeTest, TwoTagsPass) {
 
 TEST_P(ShapeTest, TagWithoutAnythingBehindPasses) {
   const Bytes frame = ethernet() / Vlan{.id = 7, .type = kTypeIpv4};
-  const Output output = rig().run(with_xdp() ? Program::lan_xdp : Program::lan_tc, Input{.frame = frame, .ifindex = lan});
+  const Output output =
+      rig().run(with_xdp() ? Program::lan_xdp : Program::lan_tc, Input{.frame = frame, .ifindex = lan});
   EXPECT_EQ(output.action, with_xdp() ? kXdpPass : kTcUnspec);
   EXPECT_EQ(difference(frame, output.frame), "");
 }

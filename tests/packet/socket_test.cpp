@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Clients on the node itself: sockets of a real process in a cgroup of its own, real servers, the programs attached there.
+// Clients on the node itself: sockets of a real process in a cgroup of its own, real servers, the programs attached
+// there.
 #include <arpa/inet.h>
 #include <bpf/bpf.h>
 #include <bpf/libbpf.h>
@@ -81,8 +82,8 @@ class SocketTest : public PacketTest {
     cgroup_ = mount + "/xlb-packet-test-" + std::to_string(getpid());
     ASSERT_EQ(mkdir(cgroup_.c_str(), 0755), 0) << cgroup_ << ": " << std::strerror(errno);
     const int folder = open(cgroup_.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    for (const char* name : {"xlb_connect4", "xlb_connect6", "xlb_sendmsg4", "xlb_sendmsg6", "xlb_recvmsg4", "xlb_recvmsg6",
-                             "xlb_peername4", "xlb_peername6"}) {
+    for (const char* name : {"xlb_connect4", "xlb_connect6", "xlb_sendmsg4", "xlb_sendmsg6", "xlb_recvmsg4",
+                             "xlb_recvmsg6", "xlb_peername4", "xlb_peername6"}) {
       const bpf_program* program = bpf_object__find_program_by_name(rig().object(), name);
       ASSERT_NE(program, nullptr) << name;
       links_.push_back(bpf_program__attach_cgroup(program, folder));

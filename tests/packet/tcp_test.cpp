@@ -26,7 +26,9 @@ class TcpTest : public PacketTest {
   }
   Packet to_client(Tcp segment) const { return to_client(std::move(segment), pod_a); }
 
-  Fate send(std::uint8_t flags, std::uint16_t port = kClientPort) { return receive(from_client() / tcp(flags, port)); }
+  Fate send(std::uint8_t flags, std::uint16_t port = kClientPort) {
+    return receive(from_client() / tcp(flags, port));
+  }
   Fate reply(std::uint8_t flags, std::uint16_t port = kClientPort) {
     return answer(from_pod(pod_a, client) / tcp_answer(flags, port));
   }
@@ -123,8 +125,8 @@ TEST_P(TcpTest, DataOfEverySizeKeepsItsChecksumsBothWays) {
   open_connection();
   for (const std::size_t size : {0u, 1u, 2u, 3u, 100u, 535u, 536u, 1220u, 1440u}) {
     const Tcp request = tcp(kAck | kPsh);
-    expect_forwarded(receive(from_client() / request / Payload::of_size(size)), to_pod(request) / Payload::of_size(size),
-                     XLB_VERDICT_TO_POD);
+    expect_forwarded(receive(from_client() / request / Payload::of_size(size)),
+                     to_pod(request) / Payload::of_size(size), XLB_VERDICT_TO_POD);
     const Tcp response = tcp_answer(kAck | kPsh);
     expect_forwarded(answer(from_pod(pod_a, client) / response / Payload::of_size(size)),
                      to_client(response) / Payload::of_size(size), XLB_VERDICT_RETURNED);
@@ -138,7 +140,8 @@ TEST_P(TcpTest, TcpOptionsAndUrgentDataPass) {
   Tcp urgent = tcp(kAck | kUrg);
   urgent.urgent = 3;
   urgent.options = Bytes(40, 1);
-  expect_forwarded(receive(from_client() / urgent / Payload("abc")), to_pod(urgent) / Payload("abc"), XLB_VERDICT_TO_POD);
+  expect_forwarded(receive(from_client() / urgent / Payload("abc")), to_pod(urgent) / Payload("abc"),
+                   XLB_VERDICT_TO_POD);
 }
 
 TEST_P(TcpTest, ChecksumsAreRightForEveryWordValue) {
@@ -151,8 +154,8 @@ TEST_P(TcpTest, ChecksumsAreRightForEveryWordValue) {
     ASSERT_EQ(difference(to_pod(segment).bytes(), in.frame), "");
     Tcp response = tcp_answer(kAck);
     response.window = static_cast<std::uint16_t>(word);
-    const Output out = rig().run(Program::return_tc, Input{.frame = from_pod(pod_a, client) / response,
-                                                           .ifindex = sandbox().pod0.ifindex});
+    const Output out = rig().run(
+        Program::return_tc, Input{.frame = from_pod(pod_a, client) / response, .ifindex = sandbox().pod0.ifindex});
     ASSERT_EQ(difference(to_client(response).bytes(), out.frame), "");
   }
 }
@@ -254,8 +257,9 @@ TEST_P(TcpTest, EstablishedFlowSurvivesAChangeOfItsSlot) {
 TEST_P(TcpTest, EstablishedFlowSurvivesTheRemovalOfItsService) {
   // Edits go VIPs, services, slots, backends: between two of them connections still live.
   open_connection();
-  rig().set_service(kVipId, 80, IPPROTO_TCP, lb_service{.service_id = kWeb, .flags = 0, .slot_base = 0, .slot_count = 0,
-                                                        .affinity_s = 0, .hash_seed = 0});
+  rig().set_service(
+      kVipId, 80, IPPROTO_TCP,
+      lb_service{.service_id = kWeb, .flags = 0, .slot_base = 0, .slot_count = 0, .affinity_s = 0, .hash_seed = 0});
   expect_forwarded(send(kAck), to_pod(tcp(kAck)), XLB_VERDICT_TO_POD);
 }
 
@@ -354,11 +358,12 @@ TEST_P(TcpTest, SynFloodEvictsNoConnection) {
   open_connection();
   fill_slots(kWeb, {kPodB, kPodB});
   for (std::uint32_t i = 0; i < 40000; i++) {  // the table for half-open flows holds 16384 in these tests
-    const IpAddress source = v4() ? IpAddress("172.16." + std::to_string(i >> 8 & 0xff) + "." + std::to_string(i & 0xff))
-                                  : IpAddress("fd00:1::" + std::to_string(i >> 8 & 0xff) + ":" + std::to_string(i & 0xff));
-    rig().run(Program::lan_tc, Input{.frame = from_client(source, vip) /
-                                              tcp(kSyn, static_cast<std::uint16_t>(1024 + (i >> 16))),
-                                     .ifindex = lan});
+    const IpAddress source =
+        v4() ? IpAddress("172.16." + std::to_string(i >> 8 & 0xff) + "." + std::to_string(i & 0xff))
+             : IpAddress("fd00:1::" + std::to_string(i >> 8 & 0xff) + ":" + std::to_string(i & 0xff));
+    rig().run(Program::lan_tc,
+              Input{.frame = from_client(source, vip) / tcp(kSyn, static_cast<std::uint16_t>(1024 + (i >> 16))),
+                    .ifindex = lan});
   }
   expect_forwarded(send(kAck), to_pod(tcp(kAck)), XLB_VERDICT_TO_POD);
   expect_forwarded(reply(kAck), to_client(tcp_answer(kAck)), XLB_VERDICT_RETURNED);

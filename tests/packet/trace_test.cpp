@@ -65,8 +65,8 @@ TEST_P(TraceTest, AnswersAndRefusalsAreTold) {
 TEST_P(TraceTest, TheVlanIsTold) {
   listen();
   rig().set_link(lan, 7, link);
-  const Fate fate = receive(Packet(Ethernet{.source = client_mac, .destination = own_mac}) / Vlan{.id = 7, .priority = 6} /
-                            ip(client, vip) / tcp(kSyn));
+  const Fate fate = receive(Packet(Ethernet{.source = client_mac, .destination = own_mac}) /
+                            Vlan{.id = 7, .priority = 6} / ip(client, vip) / tcp(kSyn));
   ASSERT_EQ(fate.events().size(), 1u);
   EXPECT_EQ(fate.events()[0].vlan, 7);
 }

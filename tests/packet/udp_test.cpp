@@ -41,7 +41,8 @@ XLB_RUN_SUITE(UdpIpv4Test, kEveryWay, kIpv4Only);
 TEST_P(UdpTest, DatagramsOfEverySizeBothWays) {
   for (const std::size_t size : {0u, 1u, 2u, 3u, 64u, 511u, 512u, 1232u, 1452u}) {
     expect_forwarded(receive(query(Payload::of_size(size))), at_pod(Payload::of_size(size)), XLB_VERDICT_TO_POD);
-    expect_forwarded(answer(response(Payload::of_size(size))), at_client(Payload::of_size(size)), XLB_VERDICT_RETURNED);
+    expect_forwarded(answer(response(Payload::of_size(size))), at_client(Payload::of_size(size)),
+                     XLB_VERDICT_RETURNED);
   }
 }
 

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// What a test run cannot show: the programs attached to real interfaces, and frames on both ends of the wires. Here it
-// counts where a redirect leads to, which MAC address a reply gets, and what happens to GSO packets and partial checksums.
+// What a test run cannot show: the programs attached to real interfaces, and frames on both ends of the wires. Here
+// it counts where a redirect leads to, which MAC address a reply gets, and what happens to GSO packets and partial
+// checksums.
 #include <arpa/inet.h>
 #include <bpf/libbpf.h>
 #include <linux/if_ether.h>
@@ -93,7 +94,8 @@ class Socket {
   }
 
   // The next frame that came in (not one that went out) and is what the caller waits for.
-  [[nodiscard]] std::optional<WireFrame> receive(const std::function<bool(const Decoded&)>& wanted, int wait_ms = 1500) const {
+  [[nodiscard]] std::optional<WireFrame> receive(const std::function<bool(const Decoded&)>& wanted,
+                                                 int wait_ms = 1500) const {
     const std::uint64_t until = mono_ns() + static_cast<std::uint64_t>(wait_ms) * 1000000;
     while (mono_ns() < until) {
       pollfd poll_file{.fd = file_, .events = POLLIN, .revents = 0};
@@ -101,7 +103,8 @@ class Socket {
       Bytes buffer(70000);
       sockaddr_ll from{};
       socklen_t from_size = sizeof from;
-      const ssize_t got = recvfrom(file_, buffer.data(), buffer.size(), 0, reinterpret_cast<sockaddr*>(&from), &from_size);
+      const ssize_t got =
+          recvfrom(file_, buffer.data(), buffer.size(), 0, reinterpret_cast<sockaddr*>(&from), &from_size);
       if (got < static_cast<ssize_t>(sizeof(VnetHeader)) || from.sll_pkttype == PACKET_OUTGOING) continue;
       WireFrame frame;
       std::memcpy(&frame.header, buffer.data(), sizeof frame.header);
@@ -126,10 +129,11 @@ class WireTest : public PacketTest {
     if (with_xdp()) {
       ASSERT_EQ(bpf_xdp_attach(static_cast<int>(lan), rig().program_file("xlb_lan"), XDP_FLAGS_SKB_MODE, nullptr), 0);
     }
-    ASSERT_TRUE(sandbox().in_pod("ip route replace default via 10.42.0.1 dev eth0\n"
-                                 "ip neigh replace 10.42.0.1 lladdr 02:00:00:00:01:10 dev eth0\n"
-                                 "ip -6 route replace default via fd42::1 dev eth0\n"
-                                 "ip neigh replace fd42::1 lladdr 02:00:00:00:01:10 dev eth0\n"));
+    ASSERT_TRUE(
+        sandbox().in_pod("ip route replace default via 10.42.0.1 dev eth0\n"
+                         "ip neigh replace 10.42.0.1 lladdr 02:00:00:00:01:10 dev eth0\n"
+                         "ip -6 route replace default via fd42::1 dev eth0\n"
+                         "ip neigh replace fd42::1 lladdr 02:00:00:00:01:10 dev eth0\n"));
     wire_ = std::make_unique<Socket>(sandbox().open_wire(sandbox().wire0));
     pod_ = std::make_unique<Socket>(sandbox().open_pod(sandbox().eth0));
   }
@@ -273,7 +277,8 @@ TEST_P(WireTest, DatagramWithAPartialChecksumReachesThePod) {
 TEST_P(WireTest, GsoPacketReachesThePodWhole) {
   const Payload payload = Payload::of_size(8000);
   ASSERT_TRUE(wire_->send(as_gso(from_client() / tcp(kAck) / payload, 1400)));
-  const auto frame = pod_->receive([](const Decoded& each) { return each.ip && each.protocol == IPPROTO_TCP && each.payload.size() > 500; });
+  const auto frame = pod_->receive(
+      [](const Decoded& each) { return each.ip && each.protocol == IPPROTO_TCP && each.payload.size() > 500; });
   ASSERT_TRUE(frame);
   const Decoded got = decode(completed(*frame));
   EXPECT_TRUE(got.sound()) << got.text();
@@ -295,7 +300,8 @@ TEST_P(WireTest, GsoAnswerOfThePodReachesTheClientWhole) {
   open_connection();
   const Payload payload = Payload::of_size(8000);
   ASSERT_TRUE(pod_->send(as_gso(from_pod(pod_a, client) / tcp_answer(kAck) / payload, 1400)));
-  const auto frame = wire_->receive([](const Decoded& each) { return each.ip && each.protocol == IPPROTO_TCP && each.payload.size() > 500; });
+  const auto frame = wire_->receive(
+      [](const Decoded& each) { return each.ip && each.protocol == IPPROTO_TCP && each.payload.size() > 500; });
   ASSERT_TRUE(frame);
   const Decoded got = decode(completed(*frame));
   EXPECT_TRUE(got.sound()) << got.text();
@@ -323,10 +329,12 @@ TEST_P(WireTest, HostSocketAnswersUnderTheVip) {
 }
 
 TEST_P(WireTest, ForwardingSwitchedOffStillServes) {
-  ASSERT_TRUE(sandbox().in_node("echo 0 > /proc/sys/net/ipv4/ip_forward; echo 0 > /proc/sys/net/ipv6/conf/all/forwarding"));
+  ASSERT_TRUE(
+      sandbox().in_node("echo 0 > /proc/sys/net/ipv4/ip_forward; echo 0 > /proc/sys/net/ipv6/conf/all/forwarding"));
   const bool sent = send(from_client() / tcp(kSyn));
   const auto got = reply([](const Decoded& frame) { return frame.tcp; });
-  EXPECT_TRUE(sandbox().in_node("echo 1 > /proc/sys/net/ipv4/ip_forward; echo 1 > /proc/sys/net/ipv6/conf/all/forwarding"));
+  EXPECT_TRUE(
+      sandbox().in_node("echo 1 > /proc/sys/net/ipv4/ip_forward; echo 1 > /proc/sys/net/ipv6/conf/all/forwarding"));
   ASSERT_TRUE(sent);
   ASSERT_TRUE(got);
   EXPECT_EQ(got->source, vip);

@@ -19,18 +19,21 @@ std::uint16_t finish_checksum(std::uint64_t sum) {
   return static_cast<std::uint16_t>(~sum & 0xffff);
 }
 
-std::uint16_t internet_checksum(std::span<const std::uint8_t> bytes) { return finish_checksum(sum_words(bytes)); }
+std::uint16_t internet_checksum(std::span<const std::uint8_t> bytes) {
+  return finish_checksum(sum_words(bytes));
+}
 
 std::uint64_t pseudo_header_sum(const lb_addr& source, const lb_addr& destination, std::uint8_t protocol,
                                 std::uint32_t length) {
   // The words in front of a mapped IPv4 address (::ffff:a.b.c.d) are no part of IPv4's pseudo-header.
-  const bool ipv4 = destination.word[0] == 0 && destination.word[1] == 0 &&
-                    destination.word[2] == __builtin_bswap32(0x0000ffffu);
+  const bool ipv4 =
+      destination.word[0] == 0 && destination.word[1] == 0 && destination.word[2] == __builtin_bswap32(0x0000ffffu);
   std::uint64_t sum = protocol + (length >> 16) + (length & 0xffff);
   for (const lb_addr* address : {&source, &destination}) {
     std::uint8_t bytes[16];
     std::memcpy(bytes, address, sizeof bytes);
-    sum = sum_words(ipv4 ? std::span<const std::uint8_t>(bytes + 12, 4) : std::span<const std::uint8_t>(bytes, 16), sum);
+    sum = sum_words(ipv4 ? std::span<const std::uint8_t>(bytes + 12, 4) : std::span<const std::uint8_t>(bytes, 16),
+                    sum);
   }
   return sum;
 }

@@ -22,7 +22,9 @@ TEST(Checksum, OddLengthCountsAHighByte) {
   EXPECT_EQ(internet_checksum(odd), internet_checksum(even));
 }
 
-TEST(Checksum, NothingSumsToAllOnes) { EXPECT_EQ(internet_checksum({}), 0xffff); }
+TEST(Checksum, NothingSumsToAllOnes) {
+  EXPECT_EQ(internet_checksum({}), 0xffff);
+}
 
 TEST(Checksum, PseudoHeaderOfIpv4LeavesTheMappedPrefixOut) {
   const IpAddress a("192.168.0.1"), b("192.168.0.200");

@@ -51,7 +51,9 @@ MacAddress mac_at(View bytes, std::size_t at) {
   return out;
 }
 
-Bytes copy(View bytes) { return Bytes(bytes.begin(), bytes.end()); }
+Bytes copy(View bytes) {
+  return Bytes(bytes.begin(), bytes.end());
+}
 
 void decode_arp(Decoded& out, View body) {
   if (body.size() < 28) {
@@ -74,10 +76,9 @@ void decode_arp(Decoded& out, View body) {
 void verify(Decoded& out, View segment, bool whole, const char* name) {
   if (!whole) return;
   const bool pseudo = out.protocol != IPPROTO_ICMP;
-  const std::uint64_t start =
-      pseudo ? pseudo_header_sum(out.source.abi(), out.destination.abi(), out.protocol,
-                                 static_cast<std::uint32_t>(segment.size()))
-             : 0;
+  const std::uint64_t start = pseudo ? pseudo_header_sum(out.source.abi(), out.destination.abi(), out.protocol,
+                                                         static_cast<std::uint32_t>(segment.size()))
+                                     : 0;
   if (finish_checksum(sum_words(segment, start)) != 0) {
     // What it should be: the sum without the field itself.
     const std::uint16_t right = finish_checksum(sum_words(segment, start) + (~out.checksum & 0xffffu));
@@ -87,7 +88,8 @@ void verify(Decoded& out, View segment, bool whole, const char* name) {
 
 bool is_error(const Decoded& out) {
   if (out.ipv4) {
-    return out.icmp_type == 3 || out.icmp_type == 4 || out.icmp_type == 5 || out.icmp_type == 11 || out.icmp_type == 12;
+    return out.icmp_type == 3 || out.icmp_type == 4 || out.icmp_type == 5 || out.icmp_type == 11 ||
+           out.icmp_type == 12;
   }
   return out.icmp_type < 128;
 }
@@ -326,14 +328,15 @@ std::string Decoded::text() const {
   std::string out = source_mac.text() + " > " + destination_mac.text();
   for (const std::uint16_t vlan : vlans) out += format(" vlan %u", vlan);
   if (arp) {
-    out += format(" ARP op %u %s %s -> %s %s", arp->operation, arp->sender_mac.text().c_str(), arp->sender.text().c_str(),
-                  arp->target_mac.text().c_str(), arp->target.text().c_str());
+    out += format(" ARP op %u %s %s -> %s %s", arp->operation, arp->sender_mac.text().c_str(),
+                  arp->sender.text().c_str(), arp->target_mac.text().c_str(), arp->target.text().c_str());
   } else if (ip) {
     out += format(" %s > %s ttl %u len %zu", source.text().c_str(), destination.text().c_str(), hop_limit, ip_length);
-    if (fragment) out += format(" fragment id %x offset %u%s", ip_id, fragment_offset, more_fragments ? " more" : " last");
+    if (fragment)
+      out += format(" fragment id %x offset %u%s", ip_id, fragment_offset, more_fragments ? " more" : " last");
     if (tcp) {
-      out += format(" TCP %u > %u %s seq %x ack %x win %u", source_port, destination_port, flag_text(tcp_flags).c_str(),
-                    sequence, acknowledgment, window);
+      out += format(" TCP %u > %u %s seq %x ack %x win %u", source_port, destination_port,
+                    flag_text(tcp_flags).c_str(), sequence, acknowledgment, window);
     } else if (udp) {
       out += format(" UDP %u > %u", source_port, destination_port);
     } else if (icmp) {

@@ -47,7 +47,8 @@ TEST(Decode, EveryFlippedByteAfterTheEthernetHeaderIsNoticed) {
 }
 
 TEST(Decode, NamesTheChecksumThatWouldBeRight) {
-  Bytes frame = Ethernet{} / Ipv4{.source = kClient, .destination = kVip} / Tcp{.source_port = 1, .destination_port = 2};
+  Bytes frame =
+      Ethernet{} / Ipv4{.source = kClient, .destination = kVip} / Tcp{.source_port = 1, .destination_port = 2};
   const Bytes right = frame;
   frame[14 + 20 + 16] ^= 0xff;
   const Decoded got = decode(frame);
@@ -58,8 +59,8 @@ TEST(Decode, NamesTheChecksumThatWouldBeRight) {
 }
 
 TEST(Decode, InnerPacketOfAnErrorMayBeCutShort) {
-  const Bytes inner = Ipv4{.source = kVip, .destination = kClient} / Tcp{.source_port = 80, .destination_port = 4711} /
-                      Payload::of_size(500);
+  const Bytes inner = Ipv4{.source = kVip, .destination = kClient} /
+                      Tcp{.source_port = 80, .destination_port = 4711} / Payload::of_size(500);
   for (const std::size_t kept : {28u, 36u, 40u, 200u}) {
     const Bytes frame = Ethernet{} / Ipv4{.source = kClient, .destination = kVip} / Icmp{.type = 3, .code = 4} /
                         Payload(Bytes(inner.begin(), inner.begin() + static_cast<std::ptrdiff_t>(kept)));
@@ -92,7 +93,8 @@ TEST(Decode, AnyPrefixAndAnyNoiseIsReadWithoutHarm) {
 }
 
 TEST(Difference, ShowsBothPacketsAndTheLines) {
-  const Bytes a = Ethernet{} / Ipv4{.source = kClient, .destination = kVip} / Udp{.source_port = 1, .destination_port = 2};
+  const Bytes a =
+      Ethernet{} / Ipv4{.source = kClient, .destination = kVip} / Udp{.source_port = 1, .destination_port = 2};
   Bytes b = a;
   b[20] ^= 1;
   EXPECT_EQ(difference(a, a), "");

@@ -28,10 +28,18 @@ void put32(Bytes& to, std::uint32_t value) {
   put16(to, static_cast<std::uint16_t>(value));
 }
 
-void put(Bytes& to, const Bytes& bytes) { to.insert(to.end(), bytes.begin(), bytes.end()); }
-void put(Bytes& to, const MacAddress& mac) { to.insert(to.end(), mac.bytes.begin(), mac.bytes.end()); }
-void put_ipv4(Bytes& to, const IpAddress& address) { to.insert(to.end(), address.bytes.begin() + 12, address.bytes.end()); }
-void put_ipv6(Bytes& to, const IpAddress& address) { to.insert(to.end(), address.bytes.begin(), address.bytes.end()); }
+void put(Bytes& to, const Bytes& bytes) {
+  to.insert(to.end(), bytes.begin(), bytes.end());
+}
+void put(Bytes& to, const MacAddress& mac) {
+  to.insert(to.end(), mac.bytes.begin(), mac.bytes.end());
+}
+void put_ipv4(Bytes& to, const IpAddress& address) {
+  to.insert(to.end(), address.bytes.begin() + 12, address.bytes.end());
+}
+void put_ipv6(Bytes& to, const IpAddress& address) {
+  to.insert(to.end(), address.bytes.begin(), address.bytes.end());
+}
 
 void set16(Bytes& in, std::size_t at, std::uint16_t value) {
   in[at] = static_cast<std::uint8_t>(value >> 8);
@@ -112,11 +120,11 @@ struct Writer {
   Bytes operator()(const Ipv4& layer) const {
     const Bytes options = padded(layer.options, 4);
     const std::size_t header = 20 + options.size();
-    const std::uint16_t flags = static_cast<std::uint16_t>((layer.dont_fragment ? 0x4000 : 0) |
-                                                           (layer.more_fragments ? 0x2000 : 0) |
-                                                           (layer.fragment_offset / 8));
+    const std::uint16_t flags = static_cast<std::uint16_t>(
+        (layer.dont_fragment ? 0x4000 : 0) | (layer.more_fragments ? 0x2000 : 0) | (layer.fragment_offset / 8));
     Bytes out;
-    out.push_back(static_cast<std::uint8_t>(0x40 | (layer.header_words.value_or(static_cast<std::uint8_t>(header / 4)) & 0xf)));
+    out.push_back(
+        static_cast<std::uint8_t>(0x40 | (layer.header_words.value_or(static_cast<std::uint8_t>(header / 4)) & 0xf)));
     out.push_back(layer.tos);
     put16(out, layer.total_length.value_or(static_cast<std::uint16_t>(header + inner.size())));
     put16(out, layer.id);
@@ -227,8 +235,8 @@ struct Writer {
 
  private:
   [[nodiscard]] std::uint16_t transport_checksum(const Bytes& segment, std::uint8_t protocol) const {
-    return finish_checksum(sum_words(
-        segment, pseudo_header_sum(ends.source, ends.destination, protocol, static_cast<std::uint32_t>(segment.size()))));
+    return finish_checksum(sum_words(segment, pseudo_header_sum(ends.source, ends.destination, protocol,
+                                                                static_cast<std::uint32_t>(segment.size()))));
   }
 };
 
@@ -255,8 +263,8 @@ MacAddress::MacAddress(std::string_view text) {
   unsigned part[6];
   char end = 0;
   const std::string copy(text);
-  if (std::sscanf(copy.c_str(), "%2x:%2x:%2x:%2x:%2x:%2x%c", &part[0], &part[1], &part[2], &part[3], &part[4], &part[5],
-                  &end) != 6) {
+  if (std::sscanf(copy.c_str(), "%2x:%2x:%2x:%2x:%2x:%2x%c", &part[0], &part[1], &part[2], &part[3], &part[4],
+                  &part[5], &end) != 6) {
     throw std::invalid_argument("not a MAC address: " + copy);
   }
   for (std::size_t i = 0; i < 6; i++) bytes[i] = static_cast<std::uint8_t>(part[i]);
@@ -273,12 +281,17 @@ IpAddress::IpAddress(std::string_view text) {
   const std::string copy(text);
   if (inet_pton(AF_INET6, copy.c_str(), bytes.data()) == 1) return;
   std::copy(kMappedPrefix.begin(), kMappedPrefix.end(), bytes.begin());
-  if (inet_pton(AF_INET, copy.c_str(), bytes.data() + 12) != 1) throw std::invalid_argument("not an address: " + copy);
+  if (inet_pton(AF_INET, copy.c_str(), bytes.data() + 12) != 1)
+    throw std::invalid_argument("not an address: " + copy);
 }
 
-IpAddress::IpAddress(const lb_addr& address) { std::memcpy(bytes.data(), &address, bytes.size()); }
+IpAddress::IpAddress(const lb_addr& address) {
+  std::memcpy(bytes.data(), &address, bytes.size());
+}
 
-bool IpAddress::is_ipv4() const { return std::equal(kMappedPrefix.begin(), kMappedPrefix.end(), bytes.begin()); }
+bool IpAddress::is_ipv4() const {
+  return std::equal(kMappedPrefix.begin(), kMappedPrefix.end(), bytes.begin());
+}
 
 lb_addr IpAddress::abi() const {
   lb_addr out{};
@@ -288,7 +301,8 @@ lb_addr IpAddress::abi() const {
 
 std::string IpAddress::text() const {
   char out[INET6_ADDRSTRLEN];
-  return is_ipv4() ? inet_ntop(AF_INET, bytes.data() + 12, out, sizeof out) : inet_ntop(AF_INET6, bytes.data(), out, sizeof out);
+  return is_ipv4() ? inet_ntop(AF_INET, bytes.data() + 12, out, sizeof out)
+                   : inet_ntop(AF_INET6, bytes.data(), out, sizeof out);
 }
 
 MacAddress multicast_mac(const IpAddress& group) {
@@ -313,7 +327,9 @@ Payload Payload::of_size(std::size_t count, std::uint8_t seed) {
   return payload;
 }
 
-Bytes Packet::bytes() const { return write(layers_, 0); }
+Bytes Packet::bytes() const {
+  return write(layers_, 0);
+}
 
 Bytes link_layer_option(std::uint8_t kind, const MacAddress& mac) {
   Bytes out{kind, 1};

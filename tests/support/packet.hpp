@@ -2,11 +2,12 @@
 // Packets that read like a sentence:
 //
 //   const Bytes frame = Ethernet{.source = client_mac, .destination = own_mac} / Vlan{.id = 7}
-//                       / Ipv4{.source = client, .destination = vip} / Tcp{.source_port = 4711, .destination_port = 80}
-//                       / Payload("GET /");
+//                       / Ipv4{.source = client, .destination = vip} / Tcp{.source_port = 4711, .destination_port =
+//                       80} / Payload("GET /");
 //
 // Lengths, protocol numbers and checksums are computed from what follows a layer, innermost first; a field that is
-// given is written as given, so that wrong ones can be made too. An ICMP error is followed by the packet it speaks of.
+// given is written as given, so that wrong ones can be made too. An ICMP error is followed by the packet it speaks
+// of.
 #pragma once
 
 #include <array>
@@ -54,7 +55,7 @@ struct IpAddress {
   IpAddress() = default;
   IpAddress(std::string_view text);  // NOLINT: as above; throws std::invalid_argument
   IpAddress(const char* text) : IpAddress(std::string_view(text)) {}  // NOLINT: as above
-  IpAddress(const lb_addr& address);  // NOLINT: the same thing in the contract's form
+  IpAddress(const lb_addr& address);                                  // NOLINT: the same thing in the contract's form
   [[nodiscard]] bool is_ipv4() const;
   [[nodiscard]] lb_addr abi() const;
   [[nodiscard]] std::string text() const;
@@ -74,8 +75,8 @@ struct Ethernet {
 struct Vlan {
   std::uint16_t id = 1;
   std::uint8_t priority = 0;
-  std::optional<std::uint16_t> type{};   // of what follows
-  std::uint16_t tag_type = kTypeVlan;    // written into the layer before
+  std::optional<std::uint16_t> type{};  // of what follows
+  std::uint16_t tag_type = kTypeVlan;   // written into the layer before
 };
 
 struct Arp {
@@ -150,7 +151,8 @@ struct Udp {
   std::optional<std::uint16_t> checksum{};  // 0: none
 };
 
-// `rest` is the second word of the header: identifier and sequence of an echo, MTU of "packet too big", flags of an NA.
+// `rest` is the second word of the header: identifier and sequence of an echo, MTU of "packet too big", flags of an
+// NA.
 struct Icmp {
   std::uint8_t type = 8;
   std::uint8_t code = 0;
@@ -169,14 +171,15 @@ struct Payload {
   Bytes bytes{};
 
   Payload() = default;
-  Payload(Bytes content) : bytes(std::move(content)) {}            // NOLINT: implicit by intent
+  Payload(Bytes content) : bytes(std::move(content)) {}  // NOLINT: implicit by intent
   explicit Payload(std::string_view text) : bytes(text.begin(), text.end()) {}
   explicit Payload(const char* text) : Payload(std::string_view(text)) {}
   // `count` bytes that differ from one another, so that a shifted byte shows.
   static Payload of_size(std::size_t count, std::uint8_t seed = 1);
 };
 
-using Layer = std::variant<Ethernet, Vlan, Arp, Ipv4, Ipv6, Ipv6Extension, Ipv6Fragment, Tcp, Udp, Icmp, Icmp6, Payload>;
+using Layer =
+    std::variant<Ethernet, Vlan, Arp, Ipv4, Ipv6, Ipv6Extension, Ipv6Fragment, Tcp, Udp, Icmp, Icmp6, Payload>;
 
 template <typename L, typename Variant>
 inline constexpr bool is_alternative = false;

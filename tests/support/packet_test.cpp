@@ -13,8 +13,8 @@ const IpAddress kClient6("fd00::50"), kVip6("fd00::200");
 
 TEST(Packet, KnownIpv4HeaderBytes) {
   // Header of the example in many textbooks: checksum b861 for 192.168.0.1 -> 192.168.0.199, UDP, length 115.
-  const Bytes bytes = Ipv4{.source = "192.168.0.1", .destination = "192.168.0.199", .id = 0, .protocol = 17} /
-                      Payload::of_size(95);
+  const Bytes bytes =
+      Ipv4{.source = "192.168.0.1", .destination = "192.168.0.199", .id = 0, .protocol = 17} / Payload::of_size(95);
   ASSERT_EQ(bytes.size(), 115u);
   EXPECT_EQ(bytes[10], 0xb8);
   EXPECT_EQ(bytes[11], 0x61);
@@ -33,8 +33,9 @@ TEST(Packet, LayersAnnounceWhatFollows) {
 }
 
 TEST(Packet, GivenFieldsAreWrittenAsGiven) {
-  const Bytes bytes = Ipv4{.source = kClient, .destination = kVip, .protocol = 99, .total_length = 7, .checksum = 0xbeef} /
-                      Tcp{.checksum = 0xdead};
+  const Bytes bytes =
+      Ipv4{.source = kClient, .destination = kVip, .protocol = 99, .total_length = 7, .checksum = 0xbeef} /
+      Tcp{.checksum = 0xdead};
   EXPECT_EQ(bytes[9], 99);
   EXPECT_EQ(bytes[3], 7);
   EXPECT_EQ(bytes[10], 0xbe);
@@ -44,7 +45,8 @@ TEST(Packet, GivenFieldsAreWrittenAsGiven) {
 TEST(Packet, UdpThatSumsToZeroIsWrittenAsAllOnes) {
   bool seen = false;
   for (std::uint32_t filler = 0; filler <= 0xffff && !seen; filler++) {
-    const Bytes bytes = Ipv4{.source = kClient, .destination = kVip} / Udp{.source_port = 1000, .destination_port = 53} /
+    const Bytes bytes = Ipv4{.source = kClient, .destination = kVip} /
+                        Udp{.source_port = 1000, .destination_port = 53} /
                         Payload(Bytes{static_cast<std::uint8_t>(filler >> 8), static_cast<std::uint8_t>(filler)});
     seen = bytes[26] == 0xff && bytes[27] == 0xff;
     EXPECT_FALSE(bytes[26] == 0 && bytes[27] == 0);
@@ -57,8 +59,9 @@ TEST(Packet, UdpThatSumsToZeroIsWrittenAsAllOnes) {
 
 TEST(Packet, ExtensionHeadersArePaddedToEightBytes) {
   for (std::size_t body = 0; body < 20; body++) {
-    const Bytes bytes = Ipv6{.source = kClient6, .destination = kVip6} / Ipv6Extension{.kind = 0, .body = Bytes(body, 1)} /
-                        Ipv6Extension{.kind = 60} / Tcp{.source_port = 1, .destination_port = 2};
+    const Bytes bytes = Ipv6{.source = kClient6, .destination = kVip6} /
+                        Ipv6Extension{.kind = 0, .body = Bytes(body, 1)} / Ipv6Extension{.kind = 60} /
+                        Tcp{.source_port = 1, .destination_port = 2};
     EXPECT_EQ(bytes.size() % 8, (40u + 20u) % 8);
     const Decoded got = decode_ip(bytes, false);
     EXPECT_TRUE(got.sound()) << got.text();
@@ -93,9 +96,9 @@ TEST(Packet, FragmentsCarryEverythingOnceInBothFamilies) {
 }
 
 TEST(Packet, IcmpErrorHoldsASoundInnerPacket) {
-  const Bytes bytes = Ethernet{} / Ipv4{.source = kClient, .destination = kVip} / Icmp{.type = 3, .code = 4, .rest = 1280} /
-                      Ipv4{.source = kVip, .destination = kClient} / Tcp{.source_port = 80, .destination_port = 4711} /
-                      Payload::of_size(10);
+  const Bytes bytes = Ethernet{} / Ipv4{.source = kClient, .destination = kVip} /
+                      Icmp{.type = 3, .code = 4, .rest = 1280} / Ipv4{.source = kVip, .destination = kClient} /
+                      Tcp{.source_port = 80, .destination_port = 4711} / Payload::of_size(10);
   const Decoded got = decode(bytes);
   EXPECT_TRUE(got.sound()) << got.text();
   ASSERT_NE(got.inner, nullptr);
