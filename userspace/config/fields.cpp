@@ -12,7 +12,10 @@ namespace {
 
 // A key as it is put behind a path.
 std::string step(const std::string& path, std::string_view key) {
-  if (key.find_first_of("./[]") != std::string_view::npos) return "[" + in_quotes(key) + "]";
+  const bool word = std::all_of(key.begin(), key.end(), [](char c) {
+    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '-' || c == '_';
+  });
+  if (!word || key.size() > 64) return "[" + in_quotes(key) + "]";
   return (path.empty() ? "" : ".") + std::string(key);
 }
 

@@ -74,7 +74,9 @@ std::optional<ObjectId> read_identity(Reading& reading) {
   const Field name = metadata["name"];
   const std::string written = name.text();
   const std::string ns = known->ns.empty() ? "" : metadata["namespace"].text(known->ns);
-  if (!written.empty()) reading.set_object(ObjectId{kind, {ns, written}}.text());
+  const bool good_name = is_dns_name(written, true, 253);
+  const bool good_ns = known->ns.empty() || is_dns_name(ns, false, 63);
+  if (good_name && good_ns) reading.set_object(ObjectId{kind, {ns, written}}.text());
   const std::string advice = "write apiVersion: " + std::string(known->api_version);
   const std::string api_version = root["apiVersion"].required_text(advice);
   if (!reading.error() && api_version != known->api_version) {
@@ -83,11 +85,11 @@ std::optional<ObjectId> read_identity(Reading& reading) {
   }
   if (written.empty()) {
     name.fail(kind == "IPAddressPool" ? "missing pool name" : "missing: every object has a name");
-  } else if (!is_dns_name(written, true, 253)) {
+  } else if (!good_name) {
     name.fail("invalid name " + in_quotes(std::string_view(written)) +
               ": use small letters, digits, '-' and '.', beginning and ending with a letter or digit");
   }
-  if (!known->ns.empty() && !is_dns_name(ns, false, 63)) {
+  if (!good_ns) {
     metadata["namespace"].fail("invalid namespace " + in_quotes(std::string_view(ns)) +
                                ": use at most 63 small letters, digits and '-'");
   }

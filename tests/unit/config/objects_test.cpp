@@ -55,6 +55,18 @@ TEST(Objects, NamesAreChecked) {
             std::string::npos);
 }
 
+// What is not a name is shown in quotes, and never as it came: an error stays one line.
+TEST(Objects, HostileNamesAndKeysAreShownSafely) {
+  EXPECT_EQ(refusal("apiVersion: v2\nkind: Node\nmetadata: {name: \"a\\nb\"}\n"),
+            "in.yaml:1: Node: apiVersion: unknown apiVersion \"v2\" of this kind: write apiVersion: v1");
+  EXPECT_EQ(refusal("apiVersion: v1\nkind: Node\nmetadata: {name: \"a\\e[2Jb\"}\n"),
+            "in.yaml:3: Node: metadata.name: invalid name \"a\\x1b[2Jb\": use small letters, digits, '-' and '.', "
+            "beginning and ending "
+            "with a letter or digit");
+  EXPECT_EQ(refusal(kPool + "\"a\\nb\": 1\n").substr(0, 69),
+            "in.yaml:5: IPAddressPool metallb-system/home: [\"a\\nb\"]: unknown field");
+}
+
 TEST(Objects, DuplicatesNameBothPlaces) {
   EXPECT_EQ(refusal(kPool + "---\n" + kPool),
             "in.yaml:6: duplicate definition of pool \"home\": it is at in.yaml:1 already: remove one");
@@ -73,7 +85,7 @@ TEST(Objects, ListsAreTakenApart) {
   EXPECT_TRUE(accepted("apiVersion: v1\nkind: List\nitems: []\n").objects.nodes.empty());
   EXPECT_EQ(refusal("apiVersion: v1\nkind: List\nitems:\n- apiVersion: v1\n  kind: Node\n  metadata: {name: A}\n")
                 .substr(0, 30),
-            "in.yaml:6: Node A: metadata.na");
+            "in.yaml:6: Node: metadata.name");
   EXPECT_EQ(refusal("apiVersion: v1\nkind: List\n"), "in.yaml:1: List: items: missing: a List has items");
   EXPECT_EQ(refusal("apiVersion: v1\nkind: List\nitems: {a: b}\n"),
             "in.yaml:3: List: items: expected a list, found a mapping");
