@@ -6,6 +6,7 @@
 #include <sys/mount.h>
 #include <sys/stat.h>
 #include <unistd.h>
+#include <xdp_lb.skel.h>
 
 #include <cstdlib>
 #include <memory>
@@ -13,7 +14,6 @@
 
 #include "loader/file.hpp"
 #include "maps/abi.h"
-#include "xdp_lb.skel.h"
 
 namespace xlb {
 
