@@ -157,9 +157,16 @@ TEST(YamlTree, HostileTextIsReadInLinearTime) {
   }
   const std::chrono::duration<double> took = std::chrono::steady_clock::now() - begin;
   EXPECT_LT(took.count(), 60.0);
+#ifndef __SANITIZE_ADDRESS__  // which keeps freed memory, and g++ says so by this name
+#ifdef __has_feature
+#if __has_feature(address_sanitizer)
+  return;
+#endif
+#endif
   rusage usage{};
   getrusage(RUSAGE_SELF, &usage);
-  EXPECT_LT(usage.ru_maxrss, 700'000) << "KiB";
+  EXPECT_LT(usage.ru_maxrss, 300'000) << "KiB, of a megabyte at a time";
+#endif
 }
 
 TEST(YamlTree, WhatIsNoTextIsRefused) {
