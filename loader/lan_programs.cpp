@@ -89,7 +89,6 @@ Result<XdpInForce> put_xdp(NetlinkSocket& socket, const InterfaceFacts& interfac
   }
   // A link keeps its mode, and the modes exclude each other.
   if (auto gone = remove_xdp(path); !gone) return gone.error();
-  if (auto made = make_folder(pins.links()); !made) return made.error();
   const std::optional<int> refused = pin_new_xdp_link(program, interface.ifindex, flags_of(wanted), path);
   if (!refused) return XdpInForce{wanted, good};
   const std::string why = refusal_text(socket, interface, wanted, *refused);

@@ -63,6 +63,7 @@ Result<std::string> Pins::prepare() const {
     if (auto made = make_folder(folder_.substr(0, slash)); !made) return made.error();
     if (slash == std::string::npos) break;
   }
+  if (auto made = make_folder(links()); !made) return made.error();
   return said;
 }
 

@@ -48,7 +48,6 @@ Result<void> remove_one(const std::string& pin) {
 Result<void> put_socket_programs(int cgroup, const std::string& path, const Pins& pins, const Programs& programs) {
   struct stat info {};
   if (fstat(cgroup, &info) != 0) return system_error("look at the control group " + path);
-  if (auto made = make_folder(pins.links()); !made) return made;
   for (const SocketProgram& program : kPrograms) {
     const std::string pin = pins.links() + "/" + program.pin;
     if (exists(pin)) {

@@ -31,6 +31,11 @@ Result<NetworkSpace> NetworkSpace::make() {
 }
 
 Result<void> NetworkSpace::run(const std::string& commands) const {
+  auto done = output(commands);
+  return done ? Result<void>() : done.error();
+}
+
+Result<std::string> NetworkSpace::output(const std::string& commands) const {
   std::array<int, 2> ends{};
   if (pipe(ends.data()) != 0) return system_error("make a pipe");
   const pid_t child = fork();
@@ -54,7 +59,7 @@ Result<void> NetworkSpace::run(const std::string& commands) const {
   int status = 0;
   while (waitpid(child, &status, 0) < 0 && errno == EINTR) {
   }
-  if (WIFEXITED(status) && WEXITSTATUS(status) == 0) return {};
+  if (WIFEXITED(status) && WEXITSTATUS(status) == 0) return printed;
   return Error{"\"" + commands.substr(0, 200) + "\" failed: " + printed};
 }
 

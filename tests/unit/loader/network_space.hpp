@@ -18,6 +18,8 @@ class NetworkSpace {
 
   // Shell commands inside, stopping at the first that fails; the error holds what was printed.
   [[nodiscard]] Result<void> run(const std::string& commands) const;
+  // The same, for what they print.
+  [[nodiscard]] Result<std::string> output(const std::string& commands) const;
   // For `ip link … netns`: the path holds in commands run by run().
   [[nodiscard]] std::string path() const { return "/proc/self/fd/" + std::to_string(space_.get()); }
 
