@@ -358,7 +358,7 @@ class Compiler {
         services_.push_back(planned);
       }
     }
-    if (const auto settled = backends_.settle(tables_.backends, tables_.returns); !settled) return settled;
+    if (auto settled = backends_.settle(tables_.backends, tables_.returns); !settled) return settled;
     for (const std::uint32_t veth : tables_.returns) links_.add_return(veth);
     if (tables_.links.size() > XLB_MAX_LINKS) {
       return full("xlb_links", tables_.links.size(), XLB_MAX_LINKS, "LAN links and pods");
@@ -434,7 +434,6 @@ class Compiler {
       }
     }
     Stretches free = kept;  // and without what is installed
-    for (const auto& [base, slots] : installed_.slots) free.take_rest(base, static_cast<std::uint32_t>(slots.size()));
     for (const auto& [key, row] : installed_.services) free.take_rest(row.slot_base, row.slot_count);
 
     std::size_t needed = 0;

@@ -155,6 +155,15 @@ TEST_F(Compile, OneEndpointOfTwoServicesIsOneBackend) {
   EXPECT_EQ(tables.returns, (std::set<std::uint32_t>{12}));
 }
 
+TEST_F(Compile, AHealthyBackendCountsOnceForAVip) {
+  add_port(0, 81, {backend("10.42.0.8"), backend("10.42.0.10", test::pod(13))});
+  EXPECT_EQ(compiled().vips.begin()->second.healthy, 3u);
+  add_vip("192.168.0.201");
+  add_port(1, 80, {backend("10.42.0.8")});
+  EXPECT_EQ(compiled().vips.at(address("192.168.0.200")).healthy, 3u);
+  EXPECT_EQ(compiled().vips.at(address("192.168.0.201")).healthy, 1u);
+}
+
 TEST_F(Compile, ServiceFlags) {
   DesiredService& service = desired_.services[0];
   service.affinity_s = 10800;

@@ -72,11 +72,15 @@ Tables random_tables(test::Random& random) {
   return tables;
 }
 
-// Edit by edit; the first contradiction.
-std::string walk(const Edits& edits, Tables tables) {
+// Edit by edit; the first contradiction, or flow that would go astray.
+std::string walk(const Edits& edits, const Tables& from, const Tables& to) {
+  test::Endpoints allowed = test::endpoints_of(from);
+  for (auto& [key, endpoints] : test::endpoints_of(to)) allowed[key].insert(endpoints.begin(), endpoints.end());
+  Tables tables = from;
   for (const Edit& edit : edits) {
     tables = xlb::apply({edit}, std::move(tables));
-    const std::string wrong = test::contradiction(tables);
+    std::string wrong = test::contradiction(tables);
+    if (wrong.empty()) wrong = test::misdirection(tables, allowed);
     if (!wrong.empty()) return "after " + describe(edit) + ": " + wrong;
   }
   return "";
@@ -90,7 +94,7 @@ TEST(Plan, LeadsFromAnyTablesToAnyOthersThroughConsistentOnes) {
     ASSERT_EQ(test::contradiction(from), "") << seed;
     const Edits edits = plan(from, to);
     ASSERT_EQ(xlb::apply(edits, from), to) << seed;
-    ASSERT_EQ(walk(edits, from), "") << seed;
+    ASSERT_EQ(walk(edits, from, to), "") << seed;
     ASSERT_TRUE(plan(to, to).empty());
     ASSERT_EQ(xlb::apply(plan(to, Tables{}), to), Tables{});
   }
@@ -106,7 +110,7 @@ TEST(Plan, LeadsThroughARandomHistoryOfIntents) {
       const auto wanted = compile(test::random_desired(random), installed, capacity, 1);
       if (!wanted) continue;
       const Edits edits = plan(installed, *wanted);
-      ASSERT_EQ(walk(edits, installed), "") << "seed " << seed << " step " << step;
+      ASSERT_EQ(walk(edits, installed, *wanted), "") << "seed " << seed << " step " << step;
       ASSERT_EQ(xlb::apply(edits, installed), *wanted);
       installed = *wanted;
     }
@@ -128,7 +132,7 @@ TEST(Plan, CanBeTakenUpAfterAnyEdit) {
       const auto again = compile(desired, torn, {}, 1);
       ASSERT_TRUE(again);
       ASSERT_EQ(xlb::apply(plan(torn, *again), torn), *again) << "seed " << seed << " edit " << done;
-      ASSERT_EQ(walk(plan(torn, *again), torn), "");
+      ASSERT_EQ(walk(plan(torn, *again), torn, *again), "");
     }
   }
 }
@@ -195,6 +199,8 @@ TEST(Plan, ACrowdedTableIsEmptiedFirst) {
   }
   const Edits edits = plan(from, to, capacity);
   ASSERT_EQ(xlb::apply(edits, from), to);
+  test::Endpoints allowed = test::endpoints_of(from);
+  for (auto& [key, endpoints] : test::endpoints_of(to)) allowed[key].insert(endpoints.begin(), endpoints.end());
   Tables tables = from;
   for (const Edit& edit : edits) {
     tables = xlb::apply({edit}, std::move(tables));

@@ -47,6 +47,41 @@ inline std::string contradiction(const Tables& tables) {
   return "";
 }
 
+// Everything that a service's flows may be given to, by endpoint and generation.
+inline std::set<std::string> endpoints_of(const Tables& tables, const ServiceKey& key) {
+  const auto service = tables.services.find(key);
+  if (service == tables.services.end() || service->second.slot_count == 0) return {};
+  std::vector<bool> listed(tables.backends.empty() ? 1 : tables.backends.rbegin()->first + 1);
+  for (const lb_slot& slot : tables.slots.at(service->second.slot_base))
+    listed.at(slot.first) = listed.at(slot.second) = true;
+  std::set<std::string> endpoints;
+  for (const auto& [id, row] : tables.backends) {
+    if (!listed[id]) continue;
+    endpoints.insert(Address::from_abi(row.address).text() + " " + std::to_string(row.port) + " " +
+                     std::to_string(row.generation));
+  }
+  return endpoints;
+}
+
+using Endpoints = std::map<ServiceKey, std::set<std::string>>;
+inline Endpoints endpoints_of(const Tables& tables) {
+  Endpoints result;
+  for (const auto& [key, service] : tables.services) result[key] = endpoints_of(tables, key);
+  return result;
+}
+
+// On the way between two tables a service may give flows to what it had or will have, and to nothing else.
+inline std::string misdirection(const Tables& now, const Endpoints& allowed) {
+  for (const auto& [key, service] : now.services) {
+    for (const std::string& endpoint : endpoints_of(now, key)) {
+      const auto own = allowed.find(key);
+      if (own != allowed.end() && own->second.contains(endpoint)) continue;
+      return "service " + std::to_string(service.service_id) + " leads to " + endpoint;
+    }
+  }
+  return "";
+}
+
 inline Desired random_desired(Random& random) {
   Desired desired;
   Link link;

@@ -46,6 +46,9 @@ TEST(Validate, Overlaps) {
   objects.pools = {pool("a", {"10.0.0.0/24", "10.0.1.0/24"}), pool("b", {"10.0.0.128/25"})};
   EXPECT_EQ(verdict(objects),
             "CIDR \"10.0.0.128/25\" in pool \"b\" overlaps with already defined CIDR \"10.0.0.0/24\"");
+  objects.pools = {pool("a", {"10.0.0.0/24"}), pool("b", {"10.0.1.0/24"}), pool("c", {"10.0.1.128/25"})};
+  EXPECT_EQ(verdict(objects),
+            "CIDR \"10.0.1.128/25\" in pool \"c\" overlaps with already defined CIDR \"10.0.1.0/24\"");
   objects.pools = {pool("wide", {"10.0.0.0/16"}), pool("in", {"10.0.1.0/24"}), pool("far", {"10.0.200.0/24"})};
   EXPECT_NE(verdict(objects), "");
 }
