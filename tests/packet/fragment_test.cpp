@@ -138,6 +138,20 @@ TEST_P(FragmentTest, AnswersLaterPieceBeforeItsFirst) {
   expect_ignored(answer(pieces[1]), frame);
 }
 
+TEST_P(FragmentTest, PiecesFollowTheFirstThroughTheKernel) {
+  // A pod's MTU is often smaller than the LAN's (flannel: 1450): the first piece does not fit and takes the kernel path,
+  // whose connection tracking holds it until it has seen the others. They must not take the short cut.
+  fill_slots(kDns, {kPodBUdp, 0});  // MTU 1280
+  const auto pieces = fragments(from_client() / udp() / Payload::of_size(3500), 1400);
+  ASSERT_EQ(pieces.size(), 3u);
+  for (std::size_t i = 0; i < pieces.size(); i++) {
+    const Fate fate = receive(pieces[i]);
+    EXPECT_EQ(fate.output.action, kTcUnspec) << "piece " << i;
+    expect_one_verdict(fate, i == 0 ? XLB_VERDICT_TO_KERNEL : XLB_VERDICT_FRAGMENT_IN);
+    EXPECT_EQ(fate.decoded().destination, pod_b);
+  }
+}
+
 TEST_P(FragmentTest, TheTwoDirectionsDoNotMix) {
   // Same id in both directions at once.
   open_flow();

@@ -208,6 +208,9 @@ TEST_P(SelectionTest, SourcesInsideARangeAreServedOthersDenied) {
   const Fate fate = receive(denied);
   expect_dropped(fate, XLB_VERDICT_DENIED);
   EXPECT_EQ(fate.after.counters[XLB_VERDICT_DENIED].bytes, denied.bytes().size());
+  ASSERT_EQ(fate.events().size(), 1u);
+  EXPECT_EQ(fate.events()[0].kind, XLB_EVENT_REFUSED);
+  EXPECT_EQ(fate.events()[0].verdict, XLB_VERDICT_DENIED);
 }
 
 TEST_P(SelectionTest, RangesOfEveryLength) {
@@ -234,6 +237,13 @@ TEST_P(SelectionTest, RangesBelongToOneService) {
   rig().set_service(kVipId, 80, IPPROTO_TCP, service_row(kWeb, XLB_SERVICE_SOURCES));
   rig().allow_source(kDns, client, v4() ? 32 : 128);
   expect_dropped(receive(from_client() / tcp(kSyn)), XLB_VERDICT_DENIED);
+}
+
+TEST_P(SelectionTest, TwinFlagLeavesTheServiceToTheTwin) {
+  rig().set_service(kVipId, 80, IPPROTO_TCP, service_row(kWeb, XLB_SERVICE_SOURCES | XLB_SERVICE_TWIN));
+  const Fate fate = receive(from_client() / tcp(kSyn));
+  expect_dropped(fate, XLB_VERDICT_DENIED);
+  EXPECT_FALSE(fate.in_xdp);
 }
 
 TEST_P(SelectionTest, RangesAreAskedForNewFlowsOnly) {
@@ -307,6 +317,23 @@ TEST_P(ClashTest, AnIdleFlowPastItsTimeIsNoClash) {
     rig().put_flow(key, old);
   }
   expect_forwarded(syn(other_vip), from_client(client, pod_a) / tcp(kSyn, kClientPort, 8080), XLB_VERDICT_TO_POD);
+}
+
+TEST_P(ClashTest, DatagramsClashToo) {
+  rig().set_service(kOtherVipId, 53, IPPROTO_UDP, service_row(6));
+  fill_slots(6, {kPodAUdp, kPodBUdp});
+  expect_one_verdict(receive(from_client() / udp() / Payload("a")), XLB_VERDICT_TO_POD);
+  EXPECT_EQ(receive(from_client(client, other_vip) / udp() / Payload("b")).decoded().destination, pod_b);
+  EXPECT_EQ(answer(from_pod(pod_a, client) / udp_answer() / Payload("c")).decoded().source, vip);
+  EXPECT_EQ(answer(from_pod(pod_b, client) / udp_answer() / Payload("d")).decoded().source, other_vip);
+}
+
+TEST_P(ClashTest, AffinityToAClashingBackendTriesTheSecond) {
+  rig().set_service(kOtherVipId, 80, IPPROTO_TCP, service_row(5, XLB_SERVICE_AFFINITY));
+  const lb_affinity_key key{.client = client.abi(), .service_id = 5, .pad = 0};
+  rig().put_affinity(key, {.seen_mono_ns = mono_ns(), .backend_id = kPodA, .generation = kGeneration});
+  open_connection();
+  expect_forwarded(syn(other_vip), from_client(client, pod_b) / tcp(kSyn, kClientPort, 8080), XLB_VERDICT_TO_POD);
 }
 
 TEST_P(ClashTest, TwoPortsOfOneVipClashToo) {

@@ -229,6 +229,31 @@ TEST_P(TcpTest, RefusedByThePodIsToldToTheClient) {
   expect_forwarded(reply(kRst | kAck), to_client(tcp_answer(kRst | kAck)), XLB_VERDICT_RETURNED);
 }
 
+TEST_P(TcpTest, AForgedResetDoesNotEndTheConnection) {
+  // The programs cannot check sequence numbers; the pod can, and goes on talking.
+  open_connection();
+  fill_slots(kWeb, {kPodB, kPodB});
+  send(kRst);
+  expect_forwarded(reply(kAck | kPsh), to_client(tcp_answer(kAck | kPsh)), XLB_VERDICT_RETURNED);
+  expect_forwarded(send(kAck), to_pod(tcp(kAck)), XLB_VERDICT_TO_POD);
+  expect_forwarded(reply(kAck), to_client(tcp_answer(kAck)), XLB_VERDICT_RETURNED);
+  expect_forwarded(send(kAck), to_pod(tcp(kAck)), XLB_VERDICT_TO_POD);
+  const Traces now = rig().traces();
+  for (const auto& key : {forward(), reverse()}) {
+    const lb_flow* flow = find(now.flows, key);
+    ASSERT_NE(flow, nullptr) << describe(now, now);
+    EXPECT_EQ(flow->state, XLB_FLOW_ESTABLISHED) << "idle time counts again, not the ten seconds of a closing flow";
+  }
+}
+
+TEST_P(TcpTest, BareSynOnALiveFlowStaysWithItsBackend) {
+  // A client that crashed and came back, or a forgery: the pod sorts it out by a challenge ACK (RFC 5961).
+  open_connection();
+  fill_slots(kWeb, {kPodB, kPodB});
+  expect_forwarded(send(kSyn), to_pod(tcp(kSyn)), XLB_VERDICT_TO_POD);
+  expect_forwarded(send(kAck), to_pod(tcp(kAck)), XLB_VERDICT_TO_POD);
+}
+
 TEST_P(TcpTest, BareSynOnAClosingFlowChoosesAnew) {
   open_connection();
   send(kRst);
