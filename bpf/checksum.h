@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause) */
-/* The Internet checksum (RFC 1071) and its incremental update (RFC 1624). Sums are ones-complement, in network order. */
+/* The Internet checksum (RFC 1071) and its incremental update (RFC 1624). Sums: ones-complement, network order. */
 #ifndef XLB_BPF_CHECKSUM_H
 #define XLB_BPF_CHECKSUM_H
 

@@ -8,9 +8,9 @@
  *            │                                    10 s, or the last ACK: deleted ◄── CLOSING ◄────────────┘  │ from the
  *            └── CLOSING, for 10 s; lives on when the client speaks again ◄──────────────────────────────────┘ client
  *
- * A flood of first packets can only evict other half-open flows. What has ended is deleted with its last ACK (or with the
- * backend's RST), so that xlb_flows holds connections that live, not the history of short ones.
- * A forward hit keeps the reverse entry alive once a second and recreates it when it was evicted, and the other way round.
+ * A flood of first packets can only evict other half-open flows. What has ended is deleted with its last ACK (or with
+ * the backend's RST), so that xlb_flows holds connections that live, not the history of short ones. A forward hit keeps
+ * the reverse entry alive once a second and recreates it when it was evicted, and the other way round.
  */
 #ifndef XLB_BPF_FLOW_H
 #define XLB_BPF_FLOW_H
@@ -144,7 +144,8 @@ static __noinline void flag_other(const struct lb_flow_key *other_key, __u8 flag
 }
 
 /* From half-open to established, both directions. False: the backend has not answered yet. */
-static __noinline bool promote(const struct lb_flow_key *key, struct lb_flow *flow, const struct lb_flow_key *reverse_key)
+static __noinline bool promote(const struct lb_flow_key *key, struct lb_flow *flow,
+			       const struct lb_flow_key *reverse_key)
 {
 	struct lb_flow *reverse = bpf_map_lookup_elem(&xlb_half_open, reverse_key);
 	struct lb_flow copy;
@@ -193,7 +194,7 @@ static __noinline void demote(const struct lb_flow_key *key)
  * TCP's part in the state, for a packet of one direction. `own_fin` is the flag of this direction's FIN.
  */
 INLINE int follow_tcp(struct lb_flow *flow, const struct lb_flow_key *other_key, const struct packet *packet,
-		       __u8 own_fin, bool from_backend)
+		      __u8 own_fin, bool from_backend)
 {
 	const __u8 both = XLB_FLOW_CLIENT_FIN | XLB_FLOW_BACKEND_FIN;
 

@@ -23,7 +23,7 @@ INLINE bool fits(struct __sk_buff *skb, __u32 ifindex)
 	return bpf_check_mtu(skb, ifindex, &mtu, 0, flags) == 0;
 }
 
-/* True: through the kernel, because there is no veth, it has gone, or its MTU is too small (the kernel then says so). */
+/* Through the kernel: there is no veth, it has gone, or its MTU is too small (the kernel then says so). */
 INLINE bool needs_kernel(struct __sk_buff *skb, const struct lb_backend *backend, __u8 flow_flags)
 {
 	if ((flow_flags & XLB_FLOW_KERNEL) || backend->veth_ifindex == 0)

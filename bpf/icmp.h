@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause) */
 /*
- * ICMP: echo is answered in place; errors about a flow are translated in both directions, because path MTU discovery and
- * "port unreachable" live of them (RFC 5508, 4). An error carries the beginning of the packet that it is about, as the
- * translated side saw it: its header, ports and checksum are put back to what the other side knows.
+ * ICMP: echo is answered in place; errors about a flow are translated in both directions, because path MTU discovery
+ * and "port unreachable" live of them (RFC 5508, 4). An error carries the beginning of the packet that it is about, as
+ * the translated side saw it: its header, ports and checksum are put back to what the other side knows.
  */
 #ifndef XLB_BPF_ICMP_H
 #define XLB_BPF_ICMP_H
@@ -45,8 +45,8 @@ INLINE bool is_echo_request(const struct packet *packet)
 #define ECHO_TTL 64 /* the request's own may be worn out */
 
 /*
- * Echo request to echo reply, in place: addresses and MACs change sides, which leaves every checksum as it is but for the
- * type. Later fragments only change sides, so that a large ping is answered without reassembly.
+ * Echo request to echo reply, in place: addresses and MACs change sides, which leaves every checksum as it is but for
+ * the type. Later fragments only change sides, so that a large ping is answered without reassembly.
  */
 INLINE long turn_echo(void *ctx, int program, const struct packet *packet)
 {
@@ -74,7 +74,7 @@ INLINE long turn_echo(void *ctx, int program, const struct packet *packet)
 	if (packet->ipv6) {
 		struct {
 			struct lb_addr from, to;
-		} addresses = { packet->destination, packet->source };
+		} addresses = {packet->destination, packet->source};
 		__u8 hops = ECHO_TTL;
 
 		if (frame_write(ctx, program, packet->l3 + 7, &hops, 1))
@@ -84,7 +84,7 @@ INLINE long turn_echo(void *ctx, int program, const struct packet *packet)
 	} else {
 		struct {
 			__be32 from, to;
-		} addresses = { packet->destination.word[3], packet->source.word[3] };
+		} addresses = {packet->destination.word[3], packet->source.word[3]};
 		struct iphdr *ip = frame_at(ctx, program, packet->l3, sizeof(*ip));
 		__be16 before, after; /* TTL and protocol */
 		__u16 checksum;
@@ -113,12 +113,12 @@ INLINE long turn_echo(void *ctx, int program, const struct packet *packet)
 struct inner {
 	struct lb_addr source;
 	struct lb_addr destination;
-	__u32 l3;        /* offset in the frame */
+	__u32 l3; /* offset in the frame */
 	__u32 l4;
 	__be16 source_port;
 	__be16 destination_port;
 	__u16 ip_checksum;
-	__u16 checksum;  /* TCP or UDP */
+	__u16 checksum; /* TCP or UDP */
 	__u8 protocol;
 	__u8 has_checksum; /* the field is there, and it is not UDP's "none" */
 };
@@ -158,14 +158,14 @@ INLINE bool read_inner(struct __sk_buff *skb, const struct packet *packet, struc
 	inner->source_port = ports[0];
 	inner->destination_port = ports[1];
 	inner->has_checksum =
-		bpf_skb_load_bytes(skb, inner->l4 + checksum_offset(inner->protocol), &inner->checksum, 2) == 0 &&
-		!(inner->protocol == IPPROTO_UDP && inner->checksum == 0);
+	    bpf_skb_load_bytes(skb, inner->l4 + checksum_offset(inner->protocol), &inner->checksum, 2) == 0 &&
+	    !(inner->protocol == IPPROTO_UDP && inner->checksum == 0);
 	return true;
 }
 
 /*
- * Puts (to, to_port) in the place of (from, from_port) on one side of the packet inside, and in the outer address on the
- * opposite side when `outer_from` is there. 0, or negative: drop it.
+ * Puts (to, to_port) in the place of (from, from_port) on one side of the packet inside, and in the outer address on
+ * the opposite side when `outer` says so. 0, or negative: drop it.
  *
  * All changes inside an IPv4 packet cancel out in the ICMP checksum but for what a missing inner checksum leaves over:
  * the header checksum takes back the address, the transport checksum takes back address and port.

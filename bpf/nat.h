@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause) */
 /*
- * Address and port translation in tc, with every checksum kept right incrementally: complete, partial (the NIC or the far
- * end of a veth finishes it), already checked by the NIC (CHECKSUM_COMPLETE), or absent (UDP over IPv4).
+ * Address and port translation in tc, with every checksum kept right incrementally: complete, partial (the NIC or the
+ * far end of a veth finishes it), already checked by the NIC (CHECKSUM_COMPLETE), or absent (UDP over IPv4).
  */
 #ifndef XLB_BPF_NAT_H
 #define XLB_BPF_NAT_H
@@ -80,15 +80,16 @@ INLINE long write_plain(struct __sk_buff *skb, const struct packet *packet, int 
 	__be16 destination_port = source ? packet->destination_port : to_port;
 
 	if (packet->ipv6) {
-		struct ipv6_tail tail = { source ? *to : packet->source, source ? packet->destination : *to,
-					  { source_port, destination_port } };
+		struct ipv6_tail tail = {
+		    source ? *to : packet->source, source ? packet->destination : *to, {source_port, destination_port}};
 
 		return bpf_skb_store_bytes(skb, packet->l3 + 8, &tail, sizeof(tail), 0);
 	} else {
 		struct iphdr *ip = frame_at(skb, XLB_PROGRAM_LAN_TC, packet->l3, sizeof(*ip));
-		struct ipv4_tail tail = { 0, source ? to->word[3] : packet->source.word[3],
-					  source ? packet->destination.word[3] : to->word[3],
-					  { source_port, destination_port } };
+		struct ipv4_tail tail = {0,
+					 source ? to->word[3] : packet->source.word[3],
+					 source ? packet->destination.word[3] : to->word[3],
+					 {source_port, destination_port}};
 
 		if (!ip)
 			return -1;
@@ -115,9 +116,11 @@ INLINE long translate(struct __sk_buff *skb, const struct packet *packet, int si
 	__u32 at = packet->l4 + checksum_offset(packet->protocol);
 
 	if (packet->no_checksum) {
-		/* Nothing in the packet takes back the change in a sum that the NIC made; IPv4's header does for its address. */
-		bpf_csum_update(skb, packet->ipv6 ? sum_add(sum_change_address(from, to), sum_change16(from_port, to_port))
-						  : sum_change16(from_port, to_port));
+		/* Nothing in the packet takes back the change in a sum that the NIC made; IPv4's header does for its
+		 * address. */
+		bpf_csum_update(skb, packet->ipv6
+					 ? sum_add(sum_change_address(from, to), sum_change16(from_port, to_port))
+					 : sum_change16(from_port, to_port));
 		return write_addresses(skb, packet, side, from, to, to_port);
 	}
 	if (replace_address_in_checksum(skb, at, from, to, packet->ipv6, flags))

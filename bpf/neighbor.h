@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause) */
 /*
- * Who has 192.168.0.200? ARP (RFC 826, RFC 5227) and neighbour discovery (RFC 4861, 7) for the VIPs that this node owns.
+ * Who has 192.168.0.200? ARP (RFC 826, RFC 5227) and neighbour discovery (RFC 4861, 7) for the VIPs that this node
+ * owns.
  *
- * An answer is given only while the VIP carries the node's epoch and the daemon's lease is fresh. Answers that are as long
- * as the question are made in place in either context; an advertisement that must grow is the tc twin's.
+ * An answer is given only while the VIP carries the node's epoch and the daemon's lease is fresh. Answers that are as
+ * long as the question are made in place in either context; an advertisement that must grow is the tc twin's.
  */
 #ifndef XLB_BPF_NEIGHBOR_H
 #define XLB_BPF_NEIGHBOR_H
@@ -114,7 +115,8 @@ INLINE __u32 answer_arp(void *ctx, int program, const struct lb_node *node, cons
 	return XLB_VERDICT_ARP_REPLY;
 }
 
-/* The whole frame of an advertisement. `macs` to `message` go over the wire as they stand, but for a VLAN tag between. */
+/* The whole frame of an advertisement. `macs` to `message` go over the wire as they stand, but for a VLAN tag between.
+ */
 struct advertisement {
 	struct ipv6hdr ip;
 	struct nd message;
@@ -154,8 +156,8 @@ INLINE void write_advertisement(struct advertisement *out, const struct lb_link 
 /* ff02::1:ff00:0/104 (RFC 4291, 2.7.1) */
 INLINE bool is_solicited_node(const struct lb_addr *address)
 {
-	return address->word[0] == bpf_htonl(0xff020000) && address->word[1] == 0 &&
-	       address->word[2] == bpf_htonl(1) && (address->word[3] & bpf_htonl(0xff000000)) == bpf_htonl(0xff000000);
+	return address->word[0] == bpf_htonl(0xff020000) && address->word[1] == 0 && address->word[2] == bpf_htonl(1) &&
+	       (address->word[3] & bpf_htonl(0xff000000)) == bpf_htonl(0xff000000);
 }
 
 /* RFC 4861, 7.1.1: no option is empty, and who does not know his address has no link address to tell. */
@@ -180,8 +182,9 @@ INLINE bool options_valid(const __u8 *message, __u32 length, bool asker_known)
 }
 
 /*
- * Neighbour solicitation or advertisement; `packet` has addresses and transport read. The verdict; XLB_VERDICT_ND_REPLY:
- * the frame is the answer now. XDP takes the plain case only: a known asker, exactly one link address option.
+ * Neighbour solicitation or advertisement; `packet` has addresses and transport read. The verdict;
+ * XLB_VERDICT_ND_REPLY: the frame is the answer now. XDP takes the plain case only: a known asker, exactly one link
+ * address option.
  */
 INLINE __u32 answer_nd(void *ctx, int program, const struct lb_node *node, const struct lb_link *link,
 		       struct packet *packet)
@@ -189,8 +192,8 @@ INLINE __u32 answer_nd(void *ctx, int program, const struct lb_node *node, const
 	__u8 message[ND_MESSAGE_MAX] __attribute__((aligned(8))) = {};
 	struct nd *question = (struct nd *)message;
 	__u32 length = packet->payload + 8;
-	bool asker_known = packet->source.word[0] || packet->source.word[1] || packet->source.word[2] ||
-			   packet->source.word[3];
+	bool asker_known =
+	    packet->source.word[0] || packet->source.word[1] || packet->source.word[2] || packet->source.word[3];
 	struct advertisement answer;
 	struct ipv6hdr *ip;
 	struct lb_vip *vip;
@@ -273,7 +276,7 @@ INLINE __u32 answer_nd(void *ctx, int program, const struct lb_node *node, const
 
 /* Global functions: verified once, and with a stack of their own. */
 __noinline int xlb_answer_arp_xdp(struct xdp_md *xdp, const struct lb_node *node, const struct lb_link *link,
-			    struct packet *packet)
+				  struct packet *packet)
 {
 	if (!node || !link || !packet)
 		return XLB_VERDICT_PASS;
@@ -281,7 +284,7 @@ __noinline int xlb_answer_arp_xdp(struct xdp_md *xdp, const struct lb_node *node
 }
 
 __noinline int xlb_answer_arp_tc(struct __sk_buff *skb, const struct lb_node *node, const struct lb_link *link,
-			    struct packet *packet)
+				 struct packet *packet)
 {
 	if (!node || !link || !packet)
 		return XLB_VERDICT_PASS;
@@ -289,7 +292,7 @@ __noinline int xlb_answer_arp_tc(struct __sk_buff *skb, const struct lb_node *no
 }
 
 __noinline int xlb_answer_nd_xdp(struct xdp_md *xdp, const struct lb_node *node, const struct lb_link *link,
-			    struct packet *packet)
+				 struct packet *packet)
 {
 	if (!node || !link || !packet)
 		return XLB_VERDICT_PASS;
@@ -297,7 +300,7 @@ __noinline int xlb_answer_nd_xdp(struct xdp_md *xdp, const struct lb_node *node,
 }
 
 __noinline int xlb_answer_nd_tc(struct __sk_buff *skb, const struct lb_node *node, const struct lb_link *link,
-			    struct packet *packet)
+				struct packet *packet)
 {
 	if (!node || !link || !packet)
 		return XLB_VERDICT_PASS;
@@ -308,8 +311,8 @@ __noinline int xlb_answer_nd_tc(struct __sk_buff *skb, const struct lb_node *nod
 INLINE int neighbor_outcome(void *ctx, int program, const struct lb_node *node, const struct packet *packet,
 			    __u32 verdict)
 {
-	bool ends_here = verdict == XLB_VERDICT_ARP_REPLY || verdict == XLB_VERDICT_ND_REPLY ||
-			 verdict == XLB_VERDICT_ERROR;
+	bool ends_here =
+	    verdict == XLB_VERDICT_ARP_REPLY || verdict == XLB_VERDICT_ND_REPLY || verdict == XLB_VERDICT_ERROR;
 
 	if (verdict == XLB_VERDICT_PASS || (is_xdp(program) && !ends_here))
 		return pass_on(program);

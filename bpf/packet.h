@@ -37,34 +37,34 @@
 #define TCP_RST 0x04
 #define TCP_ACK 0x10
 
-#define WHOLE 0u          /* packet.fragment */
+#define WHOLE 0u /* packet.fragment */
 #define FIRST_FRAGMENT 1u
 #define LATER_FRAGMENT 2u
 
 struct packet {
 	struct lb_addr source;
 	struct lb_addr destination;
-	__u32 length;      /* of the frame, bytes */
-	__u32 ifindex;     /* interface it came in by (xlb_egress: leaves by) */
-	__u32 l3;          /* offset of the IP header, or of what follows Ethernet and VLAN tags */
-	__u32 l4;          /* offset of the transport header; valid after read_transport() */
-	__u32 payload;     /* bytes after the transport header */
+	__u32 length;  /* of the frame, bytes */
+	__u32 ifindex; /* interface it came in by (xlb_egress: leaves by) */
+	__u32 l3;      /* offset of the IP header, or of what follows Ethernet and VLAN tags */
+	__u32 l4;      /* offset of the transport header; valid after read_transport() */
+	__u32 payload; /* bytes after the transport header */
 	__be32 fragment_id;
 	__be16 ethertype;
 	__be16 source_port;
 	__be16 destination_port;
-	__u16 vlan;        /* id, 0: untagged */
+	__u16 vlan; /* id, 0: untagged */
 	__u8 protocol;
 	__u8 tcp_flags;
 	__u8 icmp_type;
 	__u8 fragment;
-	__u8 claimant[6];  /* MAC of the host that claims a VIP of ours: set with XLB_VERDICT_CONFLICT */
+	__u8 claimant[6]; /* MAC of the host that claims a VIP of ours: set with XLB_VERDICT_CONFLICT */
 	__u8 mac_is_own;
 	__u8 mac_is_group; /* broadcast or multicast */
 	__u8 mac_is_broadcast;
-	__u8 tagged;       /* tags in the frame or in the metadata: 0, 1, 2 */
+	__u8 tagged; /* tags in the frame or in the metadata: 0, 1, 2 */
 	__u8 ipv6;
-	__u8 no_checksum;  /* UDP whose sender made none */
+	__u8 no_checksum; /* UDP whose sender made none */
 };
 
 /* ---- the two contexts -------------------------------------------------------------------------------------------- */
@@ -75,13 +75,15 @@ INLINE bool is_xdp(int program)
 }
 
 /*
- * Context fields are loaded by one instruction with a constant offset. Left to itself the compiler may add the offset to
- * the pointer first, and the verifier refuses a modified context pointer.
+ * Context fields are loaded by one instruction with a constant offset. Left to itself the compiler may add the offset
+ * to the pointer first, and the verifier refuses a modified context pointer.
  */
 #define CONTEXT_FIELD(ctx, type, field)                                                                                \
 	({                                                                                                             \
 		unsigned long value_;                                                                                  \
-		asm volatile("%0 = *(u32 *)(%1 + %2)" : "=r"(value_) : "r"(ctx), "i"(__builtin_offsetof(type, field))); \
+		asm volatile("%0 = *(u32 *)(%1 + %2)"                                                                  \
+			     : "=r"(value_)                                                                            \
+			     : "r"(ctx), "i"(__builtin_offsetof(type, field)));                                        \
 		value_;                                                                                                \
 	})
 
@@ -405,8 +407,8 @@ INLINE bool read_transport(void *ctx, int program, struct packet *packet)
 }
 
 /*
- * As global functions: the verifier looks at them once, and what follows starts from one state instead of from one for each
- * path through the headers. 0: cut short or contradicting itself.
+ * As global functions: the verifier looks at them once, and what follows starts from one state instead of from one for
+ * each path through the headers. 0: cut short or contradicting itself.
  */
 __noinline int xlb_read_xdp(struct xdp_md *xdp, struct packet *packet)
 {

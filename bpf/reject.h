@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause) */
 /*
- * Refusals, made of the refused packet itself (tc only): RST for TCP (RFC 9293, 3.10.7.1), ICMP port unreachable for the
- * rest (RFC 1122, 3.2.2.1; RFC 4443, 3.1). Rate-limited for each CPU.
+ * Refusals, made of the refused packet itself (tc only): RST for TCP (RFC 9293, 3.10.7.1), ICMP port unreachable for
+ * the rest (RFC 1122, 3.2.2.1; RFC 4443, 3.1). Rate-limited for each CPU.
  *
- * A frame from a local sender or a virtual NIC may carry a *partial* checksum: the field holds the pseudo-header's sum and
- * somebody later completes it over whatever lies behind. A program cannot ask, but it can find out: the checksum helper
- * leaves such a field alone.
+ * A frame from a local sender or a virtual NIC may carry a *partial* checksum: the field holds the pseudo-header's sum
+ * and somebody later completes it over whatever lies behind. A program cannot ask, but it can find out: the checksum
+ * helper leaves such a field alone.
  */
 #ifndef XLB_BPF_REJECT_H
 #define XLB_BPF_REJECT_H
@@ -101,7 +101,8 @@ __noinline int xlb_make_reset(struct __sk_buff *skb, const struct packet *packet
 		reset.check = sum_fold(sum);
 	else
 		reset.check = (__u16)~sum_fold((__u32)bpf_csum_diff(NULL, 0, (__be32 *)&reset, sizeof(reset), sum));
-	if (bpf_skb_store_bytes(skb, l4, &reset, sizeof(reset), BPF_F_RECOMPUTE_CSUM) || write_ip(skb, packet, IPPROTO_TCP, sizeof(reset)))
+	if (bpf_skb_store_bytes(skb, l4, &reset, sizeof(reset), BPF_F_RECOMPUTE_CSUM) ||
+	    write_ip(skb, packet, IPPROTO_TCP, sizeof(reset)))
 		return -1;
 	return turn_macs(skb) ? -1 : 0;
 }

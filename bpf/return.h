@@ -73,8 +73,8 @@ static __noinline int return_icmp_error(struct __sk_buff *skb, int program, cons
 }
 
 /* The backend of a guessed flow answered with RST: the client's next packet goes to the slot's other backend. */
-static __noinline bool retry_second(struct lb_flow *flow, const struct lb_flow_key *forward_key, const struct packet *packet,
-			 __u64 now)
+static __noinline bool retry_second(struct lb_flow *flow, const struct lb_flow_key *forward_key,
+				    const struct packet *packet, __u64 now)
 {
 	struct lb_backend *second;
 	struct lb_flow_key reverse_key;

@@ -116,7 +116,7 @@ INLINE bool source_allowed(const struct lb_service *service, const struct lb_add
 INLINE bool choose_by_affinity(const struct lb_service *service, const struct lb_addr *client, __u64 now,
 			       struct choice *choice)
 {
-	struct lb_affinity_key key = { .client = *client, .service_id = service->service_id };
+	struct lb_affinity_key key = {.client = *client, .service_id = service->service_id};
 	struct lb_affinity *affinity;
 	struct lb_backend *backend;
 
@@ -138,8 +138,8 @@ INLINE bool choose_by_affinity(const struct lb_service *service, const struct lb
 INLINE void remember_affinity(const struct lb_service *service, const struct lb_addr *client, __u64 now,
 			      const struct choice *choice)
 {
-	struct lb_affinity_key key = { .client = *client, .service_id = service->service_id };
-	struct lb_affinity value = { .seen_mono_ns = now, .backend_id = choice->backend_id };
+	struct lb_affinity_key key = {.client = *client, .service_id = service->service_id};
+	struct lb_affinity value = {.seen_mono_ns = now, .backend_id = choice->backend_id};
 
 	if (!(service->flags & XLB_SERVICE_AFFINITY) || !choice->backend)
 		return;

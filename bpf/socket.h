@@ -73,8 +73,8 @@ INLINE int connect_socket(struct bpf_sock_addr *sock, bool ipv6)
 	}
 	/* One socket keeps its backend; with affinity one network namespace (a pod, the node) does. */
 	client = service->flags & XLB_SERVICE_AFFINITY ? bpf_get_netns_cookie(sock) : bpf_get_socket_cookie(sock);
-	choose_by_slot(service,
-		       finish_hash(mix(mix(service->hash_seed, (__u32)client), (__u32)(client >> 32))), &choice);
+	choose_by_slot(service, finish_hash(mix(mix(service->hash_seed, (__u32)client), (__u32)(client >> 32))),
+		       &choice);
 	if (!choice.backend) {
 		count(XLB_VERDICT_NO_BACKEND, 0);
 		return refuse_socket();

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause) */
 /*
- * Client to backend: what comes in for a VIP on a LAN link. The XDP program ends here only what needs no translation and
- * leaves no state; everything else is its tc twin's, and XDP has touched nothing of it, no counter, no flow.
+ * Client to backend: what comes in for a VIP on a LAN link. The XDP program ends here only what needs no translation
+ * and leaves no state; everything else is its tc twin's, and XDP has touched nothing of it, no counter, no flow.
  */
 #ifndef XLB_BPF_STEER_H
 #define XLB_BPF_STEER_H
@@ -75,7 +75,8 @@ INLINE void fragment_key(struct lb_frag_key *key, const struct packet *packet, _
 	key->pad = 0;
 }
 
-static __noinline void remember_fragment(const struct packet *packet, __u8 direction, const struct lb_flow *flow, __u64 now)
+static __noinline void remember_fragment(const struct packet *packet, __u8 direction, const struct lb_flow *flow,
+					 __u64 now)
 {
 	struct lb_frag_key key;
 	struct lb_frag value = {};
@@ -103,7 +104,8 @@ INLINE struct lb_frag *known_fragment(const struct packet *packet, __u8 directio
 	return frag;
 }
 
-static __noinline int steer_fragment(struct __sk_buff *skb, const struct lan *lan, const struct packet *packet, __u64 now)
+static __noinline int steer_fragment(struct __sk_buff *skb, const struct lan *lan, const struct packet *packet,
+				     __u64 now)
 {
 	struct lb_frag *frag = known_fragment(packet, XLB_TO_BACKEND, now);
 	struct lb_backend *backend;
@@ -123,7 +125,7 @@ static __noinline int steer_fragment(struct __sk_buff *skb, const struct lan *la
 
 INLINE struct lb_service *find_service(const struct lb_vip *vip, __be16 port, __u8 protocol)
 {
-	struct lb_service_key key = { .vip_id = vip->vip_id, .port = port, .protocol = protocol };
+	struct lb_service_key key = {.vip_id = vip->vip_id, .port = port, .protocol = protocol};
 
 	return bpf_map_lookup_elem(&xlb_services, &key);
 }
@@ -214,8 +216,8 @@ struct flow_keys {
 };
 
 /*
- * Chooses a backend for a first packet (or for one in the middle of a connection that this node has not seen), and makes
- * both entries. keys->forward is given, as is flow->l3_ifindex; the rest is filled in.
+ * Chooses a backend for a first packet (or for one in the middle of a connection that this node has not seen), and
+ * makes both entries. keys->forward is given, as is flow->l3_ifindex; the rest is filled in.
  */
 static __noinline int begin_flow(const struct lan *lan, const struct packet *packet, const struct lb_service *service,
 				 struct lb_flow *flow, struct flow_keys *keys)
@@ -241,8 +243,8 @@ static __noinline int begin_flow(const struct lan *lan, const struct packet *pac
 		choice.backend = second;
 		choice.backend_id = choice.second_id;
 		choice.second_id = 0;
-		key_from_backend(&keys->reverse, &second->address, second->port, &packet->source,
-				 packet->source_port, packet->protocol);
+		key_from_backend(&keys->reverse, &second->address, second->port, &packet->source, packet->source_port,
+				 packet->protocol);
 		if (clashes(&keys->reverse, packet, lan->node, now, &where))
 			return BEGIN_CLASH;
 	}
@@ -292,13 +294,12 @@ static __noinline int steer_flow(struct __sk_buff *skb, const struct lan *lan, c
 	bool through_kernel, known;
 	int result;
 
-	key_to_backend(&keys.forward, &packet->source, packet->source_port, &packet->destination, packet->destination_port,
-		       packet->protocol);
+	key_to_backend(&keys.forward, &packet->source, packet->source_port, &packet->destination,
+		       packet->destination_port, packet->protocol);
 	flow = find_flow(&keys.forward, &where);
 	keys.stale = where == IN_FLOWS;
 	known = flow && !first; /* such a packet never falls back: nobody else knows its connection */
-	if (flow && flow_live(flow, packet->protocol, lan->node, now) &&
-	    !(first && flow->state == XLB_FLOW_CLOSING))
+	if (flow && flow_live(flow, packet->protocol, lan->node, now) && !(first && flow->state == XLB_FLOW_CLOSING))
 		backend = backend_of(flow->backend_id, flow->generation);
 
 	if (backend) {
@@ -401,8 +402,7 @@ INLINE int steer(void *ctx, int program, const struct lan *lan, struct packet *p
 	if (packet->protocol != IPPROTO_TCP && packet->protocol != IPPROTO_UDP) {
 		if (packet->fragment == LATER_FRAGMENT)
 			return dropped(ctx, program, lan, packet, XLB_VERDICT_FRAGMENT_UNKNOWN);
-		return unhandled(ctx, program, lan, packet, XLB_VERDICT_UNKNOWN_PROTOCOL,
-				 XLB_VERDICT_UNKNOWN_PROTOCOL);
+		return unhandled(ctx, program, lan, packet, XLB_VERDICT_UNKNOWN_PROTOCOL, XLB_VERDICT_UNKNOWN_PROTOCOL);
 	}
 	if (is_xdp(program))
 		return packet->fragment == LATER_FRAGMENT ? XDP_PASS : screen_flow(ctx, lan, packet);

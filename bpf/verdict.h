@@ -53,8 +53,8 @@ INLINE void count(__u32 verdict, __u32 bytes)
 }
 
 /*
- * The functions below are global (not static): the verifier looks at each once instead of at every call. Its price: pointer
- * arguments may be NULL, as far as it knows, and there are five arguments at most.
+ * The functions below are global (not static): the verifier looks at each once instead of at every call. Its price:
+ * pointer arguments may be NULL, as far as it knows, and there are five arguments at most.
  */
 
 /* `what` packs kind, program and verdict: 8, 8 and 16 bits from the low end. */

@@ -45,9 +45,8 @@ INLINE int enter_lan(void *ctx, int program)
 
 	if (packet.ethertype == bpf_htons(ETH_P_ARP) && (packet.mac_is_own || packet.mac_is_broadcast))
 		return neighbor_outcome(ctx, program, lan.node, &packet,
-					(__u32)(is_xdp(program)
-							? xlb_answer_arp_xdp(ctx, lan.node, lan.link, &packet)
-							: xlb_answer_arp_tc(ctx, lan.node, lan.link, &packet)));
+					(__u32)(is_xdp(program) ? xlb_answer_arp_xdp(ctx, lan.node, lan.link, &packet)
+								: xlb_answer_arp_tc(ctx, lan.node, lan.link, &packet)));
 	if (!read_addresses(ctx, program, &packet))
 		return pass_on(program);
 	lan.vip = bpf_map_lookup_elem(&xlb_vips, &packet.destination);
@@ -60,9 +59,8 @@ INLINE int enter_lan(void *ctx, int program)
 	if (read_rest(ctx, program, &packet) && packet.fragment == WHOLE &&
 	    (packet.icmp_type == ND_SOLICITATION || packet.icmp_type == ND_ADVERTISEMENT))
 		return neighbor_outcome(ctx, program, lan.node, &packet,
-					(__u32)(is_xdp(program)
-							? xlb_answer_nd_xdp(ctx, lan.node, lan.link, &packet)
-							: xlb_answer_nd_tc(ctx, lan.node, lan.link, &packet)));
+					(__u32)(is_xdp(program) ? xlb_answer_nd_xdp(ctx, lan.node, lan.link, &packet)
+								: xlb_answer_nd_tc(ctx, lan.node, lan.link, &packet)));
 	if (lan.vip && packet.mac_is_own)
 		return steer(ctx, program, &lan, &packet);
 	return pass_on(program);
