@@ -320,6 +320,26 @@ TEST_F(Compile, AFullTableIsStillTurnedOver) {
   EXPECT_EQ(after.services.begin()->second.slot_base, 0u);
 }
 
+TEST_F(Compile, AServiceIdIsNotGivenAgainInTheSameStep) {
+  capacity_.services = 3;  // ids 1 and 2
+  installed_ = compiled();
+  const std::uint32_t before = installed_.services.begin()->second.service_id;
+  desired_.services[0].ports[0].port = 81;
+  EXPECT_EQ(compiled().services.begin()->second.service_id, 3 - before);
+}
+
+TEST_F(Compile, SlotsOfTwoNewServicesDoNotOverlapInAFullTable) {
+  capacity_.slots = 1024;
+  installed_ = compiled();
+  lb_service& row = installed_.services.begin()->second;
+  installed_.slots[512] = installed_.slots.at(0);
+  installed_.slots.erase(0);
+  row.slot_base = 512;
+  desired_.services[0].ports[0].port = 81;  // the old one goes, two come: one finds room, the other takes its place
+  add_port(0, 82, backends());
+  compiled();  // and checks that they do not overlap
+}
+
 TEST_F(Compile, PortOfTwoServicesOnOneVip) {
   DesiredService second = desired_.services[0];
   second.name.name = "zeta";
@@ -345,6 +365,13 @@ TEST_F(Compile, ContradictionsAreMadeAnew) {
   EXPECT_EQ(ids.size(), 2u);
   EXPECT_NE(mended.vips.at(address("192.168.0.200")).vip_id, mended.vips.at(address("192.168.0.201")).vip_id);
   EXPECT_EQ(mended.links.at({2, 0}).link_bit, 1u);
+
+  Link second = desired_.links[0];
+  second.vlan = 10;
+  desired_.links.push_back(second);
+  installed_ = compiled();
+  installed_.links.at({2, 10}).link_bit = installed_.links.at({2, 0}).link_bit;
+  EXPECT_NE(compiled().links.at({2, 10}).link_bit, compiled().links.at({2, 0}).link_bit);
 }
 
 // ---- properties over random histories

@@ -150,6 +150,19 @@ TEST_F(Endpoints, TerminatingOnesServeWhenNothingBetterIsLeft) {
   EXPECT_EQ(found.empty_reason, "");
 }
 
+TEST_F(Endpoints, ReadyButTerminatingIsNotReady) {
+  const EndpointSlice both =
+      slice("web", {}, {conditions("10.42.0.8", true, true, true), conditions("10.42.0.9", true, true, false)});
+  EXPECT_EQ(text(find(tcp(80), {both})), "10.42.0.8:80/draining 10.42.0.9:80");
+}
+
+TEST_F(Endpoints, OfOneListedTwiceTheBetterStandingCounts) {
+  const Endpoint ready = conditions("10.42.0.8", true, true, false);
+  const Endpoint gone = conditions("10.42.0.8", false, false, true);
+  EXPECT_EQ(text(find(tcp(80), {slice("web", {}, {gone}), slice("web", {}, {ready})})), "10.42.0.8:80");
+  EXPECT_EQ(text(find(tcp(80), {slice("web", {}, {ready}), slice("web", {}, {gone})})), "10.42.0.8:80");
+}
+
 TEST_F(Endpoints, NobodyReady) {
   const EndpointSlice starting = slice("web", {}, {conditions("10.42.0.8", false, false, false)});
   const PortBackends found = find(tcp(80), {starting});

@@ -77,7 +77,10 @@ std::string walk(const Edits& edits, const Tables& from, const Tables& to) {
   test::Endpoints allowed = test::endpoints_of(from);
   for (auto& [key, endpoints] : test::endpoints_of(to)) allowed[key].insert(endpoints.begin(), endpoints.end());
   Tables tables = from;
+  std::set<std::string> said;
   for (const Edit& edit : edits) {
+    const bool slots = std::holds_alternative<EditSlots>(edit);
+    if (!slots && !said.insert(describe(edit)).second) return "twice: " + describe(edit);
     tables = xlb::apply({edit}, std::move(tables));
     std::string wrong = test::contradiction(tables);
     if (wrong.empty()) wrong = test::misdirection(tables, allowed);
