@@ -13,7 +13,7 @@
 
 namespace xlb {
 
-inline constexpr std::size_t kMaxObjects = 20'000;
+inline constexpr std::size_t kMaxObjects = 50'000;  // of a folder
 
 struct Declared {
   ObjectId id;

@@ -16,8 +16,9 @@ namespace xlb {
 namespace {
 
 constexpr unsigned kMode = 0644;
-constexpr std::size_t kMaxFiles = 5'000;
-constexpr std::size_t kLongestName = 200;  // of a file; with our prefix it stays below the 255 of file systems
+constexpr std::size_t kFilesAtOnce = 32;        // that one apply makes; each costs a sync of the disk
+constexpr std::size_t kPackedBytes = 1U << 20;  // of a file that holds many objects
+constexpr std::size_t kLongestName = 200;       // of a file; with our prefix it stays below the 255 of file systems
 
 // Hidden files are somebody's machinery (ours, an editor's, a mounted ConfigMap's).
 bool is_manifest(const std::string& name) {
@@ -35,24 +36,23 @@ struct Loaded {
   std::vector<std::string> warnings;
 };
 
+Error too_many(const std::filesystem::path& folder) {
+  return Error{"more than " + std::to_string(kMaxObjects) + " objects: that is beyond what one node serves"}.in(
+      folder.string());
+}
+
 Result<Loaded> load(const std::filesystem::path& path) {
   auto lock = FolderLock::shared(path);
   if (!lock) return lock.error();
   DiskFolder folder(path, kMode);
   auto texts = read_through_journal(folder, is_manifest, kMaxYamlBytes);
   if (!texts) return texts.error();
-  if (texts->size() > kMaxFiles) {
-    return Error{"more than " + std::to_string(kMaxFiles) + " files: put several objects into one"}.in(path.string());
-  }
   Loaded loaded;
   for (auto& [name, text] : *texts) {
     auto declared = declared_in(text, folder.path_of(name), loaded.warnings);
     if (!declared) return declared.error();
     std::move(declared->begin(), declared->end(), std::back_inserter(loaded.declared));
-    if (loaded.declared.size() > kMaxObjects) {
-      return Error{"more than " + std::to_string(kMaxObjects) + " objects: that is beyond what one node serves"}.in(
-          path.string());
-    }
+    if (loaded.declared.size() > kMaxObjects) return too_many(path);
     std::vector<Document> documents = split_documents(text);
     loaded.files[name] = File{std::move(text), std::move(documents)};
   }
@@ -60,12 +60,13 @@ Result<Loaded> load(const std::filesystem::path& path) {
 }
 
 // service_default_web.yaml: '_' occurs in no name, so no two objects meet in one.
-std::string file_name(const ObjectId& id, const std::map<std::string, File>& files) {
+std::string file_name(const ObjectId& id, const std::string& ending, const std::map<std::string, File>& files) {
   std::string stem;
   for (const char c : id.kind) stem += static_cast<char>(c >= 'A' && c <= 'Z' ? c - 'A' + 'a' : c);
   if (!id.name.ns.empty()) stem += "_" + id.name.ns;
   stem += "_" + id.name.name;
   if (stem.size() > kLongestName) stem = stem.substr(0, kLongestName) + "_" + std::to_string(crc32(stem));
+  stem += ending;
   std::string name = stem + ".yaml";
   // Taken by a file that holds something else: whoever wrote it there keeps it.
   for (int i = 2; files.contains(name); ++i) name = stem + "_" + std::to_string(i) + ".yaml";
@@ -114,16 +115,41 @@ Result<std::map<std::string, std::optional<std::string>>> edited_files(const Loa
   return out;
 }
 
-void add_edits(PreparedChange& prepared, const Loaded& loaded, const DiskFolder& folder,
-               std::map<std::string, std::optional<std::string>> edited) {
+// Refuses what the next reader would refuse: an edit must never leave a folder that cannot be read.
+Result<void> add_edits(PreparedChange& prepared, const Loaded& loaded, const DiskFolder& folder,
+                       std::map<std::string, std::optional<std::string>> edited) {
   for (auto& [name, content] : edited) {
-    const auto before = loaded.files.find(name);
     PreparedChange::FileEdit edit;
     edit.path = folder.path_of(name);
+    if (content) {
+      std::vector<std::string> said_before;
+      const auto again = declared_in(*content, edit.path.string(), said_before);
+      if (!again) return again.error().in("with this change it could not be read any more");
+    }
+    const auto before = loaded.files.find(name);
     edit.content = std::move(content);
     if (before != loaded.files.end()) edit.before = before->second.text;
     prepared.edits.push_back(std::move(edit));
   }
+  return {};
+}
+
+// New files for objects that stand nowhere yet: one each, or, when they are many, packed.
+std::map<std::string, std::optional<std::string>> new_files(
+    const std::vector<std::pair<ObjectId, std::string>>& created, std::map<std::string, File> taken) {
+  std::map<std::string, std::optional<std::string>> out;
+  const bool packed = created.size() > kFilesAtOnce;
+  std::string name;
+  for (const auto& [id, body] : created) {
+    if (!packed || name.empty() || out[name]->size() + body.size() > kPackedBytes) {
+      name = file_name(id, packed ? "_and_others" : "", taken);
+      taken[name] = {};
+      out[name] = body;
+    } else {
+      out[name] = *out[name] + "---\n" + body;
+    }
+  }
+  return out;
 }
 
 struct Incoming {
@@ -176,17 +202,14 @@ Result<PreparedChange> prepare_apply(const std::filesystem::path& path, const st
   prepared.warnings = std::move(incoming->warnings);
   std::vector<Declared> after = loaded->declared;
   Changed changed;
-  std::map<std::string, File> names = loaded->files;
-  std::map<std::string, std::optional<std::string>> created;
+  std::vector<std::pair<ObjectId, std::string>> created;
   for (const Declared& one : incoming->declared) {
     const auto stands = standing.find(one.id);
     const std::string& body = incoming->bodies.at(one.id);
     Change change = Change::unchanged;
     if (stands == standing.end()) {
       change = Change::created;
-      const std::string name = file_name(one.id, names);
-      names[name] = {};
-      created[name] = body;
+      created.emplace_back(one.id, body);
       after.push_back(one);
     } else if (!(after[stands->second].object == one.object)) {
       change = Change::configured;
@@ -195,13 +218,14 @@ Result<PreparedChange> prepare_apply(const std::filesystem::path& path, const st
     }
     prepared.report.push_back({one.id, change});
   }
+  if (after.size() > kMaxObjects) return too_many(path);
   auto objects = together(after);
   if (!objects) return objects.error();
   prepared.after = std::move(*objects);
   auto edited = edited_files(*loaded, folder, changed);
   if (!edited) return edited.error();
-  add_edits(prepared, *loaded, folder, std::move(*edited));
-  add_edits(prepared, *loaded, folder, std::move(created));
+  edited->merge(new_files(created, loaded->files));
+  if (auto added = add_edits(prepared, *loaded, folder, std::move(*edited)); !added) return added.error();
   return prepared;
 }
 
@@ -227,7 +251,7 @@ Result<PreparedChange> prepare_delete(const std::filesystem::path& path, const s
   prepared.after = std::move(*left);
   auto edited = edited_files(*loaded, folder, changed);
   if (!edited) return edited.error();
-  add_edits(prepared, *loaded, folder, std::move(*edited));
+  if (auto added = add_edits(prepared, *loaded, folder, std::move(*edited)); !added) return added.error();
   return prepared;
 }
 

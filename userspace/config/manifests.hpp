@@ -22,7 +22,7 @@ struct ParsedManifests {
 };
 
 // One or more YAML documents. `source` names the file in errors: `pools.yaml: IPAddressPool home: …`. Bounded: 4 MiB,
-// nesting of 64, aliases refused beyond a small number, 20,000 objects. Errors name the line where there is one.
+// nesting of 64, aliases refused beyond a small number, 50,000 objects. Errors name the line where there is one.
 // validate() of the core has been applied to all of them together.
 Result<ParsedManifests> parse_manifests(std::string_view yaml, const std::string& source);
 
@@ -61,8 +61,9 @@ struct NamedText {
   std::string source;  // file name for messages, "-" for standard input
   std::string yaml;
 };
-// An object that already stands in some file of the folder is replaced there only if the file holds it alone; in a
-// file with several documents just that document is replaced, the others stay as they are, byte for byte.
+// Applying a few objects writes a file for each; many go into few files. An object that already stands in some file
+// of the folder is replaced there only if the file holds it alone; in a file with several documents just that
+// document is replaced, the others stay as they are, byte for byte.
 Result<PreparedChange> prepare_apply(const std::filesystem::path& folder, const std::vector<NamedText>& documents);
 // Objects named by the documents (kind, namespace, name) are removed. Not there: an error that names it.
 Result<PreparedChange> prepare_delete(const std::filesystem::path& folder, const std::vector<ObjectId>& objects);

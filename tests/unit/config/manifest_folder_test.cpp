@@ -113,6 +113,29 @@ TEST_F(Manifests, AListIsAppliedItemByItem) {
   EXPECT_EQ(folder.names(), (std::vector<std::string>{"node_a.yaml", "node_b.yaml"}));
 }
 
+TEST_F(Manifests, ManyObjectsGoIntoFewFiles) {
+  std::string many;
+  for (int i = 0; i < 6000; ++i) many += "---\n" + node("n" + std::to_string(i), std::string(200, 'z'));
+  EXPECT_EQ(apply(many).size(), 6000U);
+  EXPECT_EQ(folder.names(), (std::vector<std::string>{"node_n0_and_others.yaml", "node_n3859_and_others.yaml"}));
+  EXPECT_EQ(read_manifests(folder.path())->objects.nodes.size(), 6000U);
+  EXPECT_EQ(apply(node("n7", "y"))[0].change, Change::configured);
+  EXPECT_EQ(read_manifests(folder.path())->objects.nodes.size(), 6000U);
+  EXPECT_EQ(folder.names().size(), 2U);
+}
+
+// A List of aliases is small as it comes and large as it is written.
+TEST_F(Manifests, WhatCouldNotBeReadAgainIsNotWritten) {
+  const std::string big(300'000, 'x');
+  std::string list =
+      "apiVersion: v1\nkind: List\nitems:\n- apiVersion: v1\n  kind: Node\n  metadata:\n    name: a\n    "
+      "annotations:\n      n0: &big " +
+      big + "\n";
+  for (int i = 1; i <= 15; ++i) list += "      n" + std::to_string(i) + ": *big\n";
+  EXPECT_EQ(refused(list), "with this change it could not be read any more: " + path("node_a.yaml") +
+                               ": more than 4 MiB of YAML: split it into several files");
+}
+
 TEST_F(Manifests, AFileOfSomebodyElseKeepsItsName) {
   folder.put("node_b.yaml", node("a"));
   apply(node("b"));
