@@ -15,6 +15,17 @@ int add(const Context& context, const ServiceArguments& arguments) {
   const std::string doing = "service add " + arguments.name;
   auto manifests = service_manifests(arguments);
   if (!manifests) return usage(manifests.error().in(doing));
+  // Said again, a service is replaced. Slices of it by other names would go on listing backends that nobody named here.
+  auto declared = read_manifests(context.settings.manifests());
+  if (!declared) return fail(declared.error().in(doing));
+  for (const EndpointSlice& slice : declared->objects.slices) {
+    if (slice.name.ns != arguments.ns || slice.service != arguments.name) continue;
+    const bool replaced = std::any_of(manifests->slices.begin(), manifests->slices.end(),
+                                      [&](const EndpointSlice& made) { return made.name == slice.name; });
+    if (!replaced)
+      return fail(Error{doing + ": EndpointSlice " + slice.name.text() +
+                        " lists other backends of it: remove the service first (xdp-lb service rm " + arguments.name + ")"});
+  }
   const std::string source = "service " + arguments.name;
   ApplyRequest request{{{source, to_yaml(manifests->service)}}};
   for (const EndpointSlice& slice : manifests->slices) request.documents.push_back({source, to_yaml(slice)});

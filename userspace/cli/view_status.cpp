@@ -143,7 +143,7 @@ Json status_json(const Observation& seen, const Judgement& judged, std::uint64_t
   }
   Json warnings = judged.warnings;
   if (seen.state_damage) warnings.push_back(*seen.state_damage);
-  const Edits behind = nothing_attached(seen) ? Edits{} : plan(seen.installed, judged.wanted);
+  const Edits behind = nothing_attached(seen) ? Edits{} : plan(seen.installed, judged.wanted, seen.capacity);
   return {{"node", seen.machine.node_name},
           {"links", links},
           {"vips", vips_json(seen, judged)},

@@ -22,6 +22,7 @@ namespace {
 using namespace std::chrono_literals;
 
 constexpr auto kSettle = 50ms;          // changes come in bursts: a new pod is a dozen netlink messages
+constexpr auto kPassesApart = 250ms;    // at least, however busy the machine is
 constexpr auto kMend = 60s;             // the tables are compared with what they should hold, whoever else touched them
 constexpr auto kRetry = 2s;             // after a pass that failed
 constexpr auto kPlaceWaitMost = 60s;
@@ -142,7 +143,7 @@ Result<void> Daemon::run() {
 }
 
 void Daemon::wish_pass(std::chrono::milliseconds in) {
-  const auto when = Clock::now() + in;
+  const auto when = std::max(Clock::now() + in, passed_at_ + kPassesApart);
   if (pass_at_ && *pass_at_ <= when) return;
   loop_.cancel(pass_timer_);
   pass_at_ = when;
@@ -153,6 +154,7 @@ void Daemon::pass() {
   pass_at_.reset();
   watch_manifests();
   auto outcome = reconciler_.reconcile(pass_options(1s));
+  passed_at_ = Clock::now();
   if (outcome) {
     if (!failure_.empty()) log_.say(Severity::info, "reconciled again");
     failure_.clear();

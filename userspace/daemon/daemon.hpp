@@ -61,7 +61,8 @@ class Daemon {
   AnnouncementSchedule schedule_;
   int signals_ = -1;
   int manifests_ = -1;
-  std::optional<Clock::time_point> pass_at_;
+  std::optional<Clock::time_point> pass_at_;  // of the next one
+  Clock::time_point passed_at_{};
   Loop::Timer pass_timer_ = 0, announce_timer_ = 0, trace_timer_ = 0;
   std::chrono::milliseconds place_wait_{0};  // until missing veths are looked for again; doubles
   std::vector<LinkVips> owned_;

@@ -175,8 +175,11 @@ Result<Judgement> Reconciler::judge(const Observation& seen, Wire wire, bool ret
   if (wire == Wire::probe && retry_conflicts) {
     if (auto asked = probe.forget_settled(seen.machine.links, judged.state); !asked) return asked.error();
   }
+  const std::map<Address, std::string> own = own_uses(seen.machine);
   for (;;) {
-    const Allocation allocation = allocate(seen.objects, judged.state.held, judged.state.conflicts);
+    std::map<Address, std::string> avoid = judged.state.conflicts;
+    avoid.insert(own.begin(), own.end());
+    const Allocation allocation = allocate(seen.objects, judged.state.held, avoid);
     judged.desired =
         decide(seen.objects, allocation.held, seen.machine, allocation.refusals, judged.state.conflicts);
     judged.state.held = allocation.held;
@@ -191,7 +194,7 @@ Result<Judgement> Reconciler::judge(const Observation& seen, Wire wire, bool ret
   judged.warnings.insert(judged.warnings.end(), judged.desired.warnings.begin(), judged.desired.warnings.end());
   judged.wanted = seen.installed;
   if (!seen.attached.empty()) {
-    auto wanted = compile(judged.desired, seen.installed, seen.capacity, seen.node.epoch);
+    auto wanted = compile(judged.desired, seen.installed, seen.capacity, seen.node.epoch, &slots_);
     if (!wanted) return wanted.error();
     judged.wanted = std::move(*wanted);
   }
@@ -254,7 +257,7 @@ Result<Outcome> Reconciler::carry_out(const Observation& seen, const Judgement& 
   if (seen.attached.empty()) return outcome;
   for (std::string& reason : unowned_reasons(judged.desired)) outcome.warnings.push_back(std::move(reason));
 
-  const Edits edits = plan(seen.installed, judged.wanted);
+  const Edits edits = plan(seen.installed, judged.wanted, seen.capacity);
   for (const Edit& edit : edits) outcome.edits.push_back(describe(edit));
   if (!edits.empty()) {
     if (auto applied = edges_.data_plane->apply(edits); !applied)

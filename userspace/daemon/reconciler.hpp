@@ -15,6 +15,7 @@
 
 #include "userspace/config/manifests.hpp"
 #include "userspace/config/state.hpp"
+#include "userspace/core/slots.hpp"
 #include "userspace/daemon/edges.hpp"
 #include "userspace/daemon/lock.hpp"
 #include "userspace/daemon/settings.hpp"
@@ -128,7 +129,9 @@ class Reconciler {
 
   Settings settings_;
   Edges edges_;
-  std::map<Address, Place> places_;  // found by earlier passes of this process
+  // Of earlier passes of this process.
+  std::map<Address, Place> places_;
+  SlotMemory slots_;
 };
 
 }  // namespace xlb

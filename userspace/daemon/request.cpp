@@ -203,9 +203,13 @@ const char* change_text(Change change) {
 }
 
 Request make_request(const Settings& settings, Demand demand) {
-  std::error_code ignored;  // a path that cannot be made absolute stays as it is, and differs then
-  auto folder = std::filesystem::absolute(settings.config_dir, ignored).lexically_normal();
-  return {folder.string(), settings.pin_dir, settings.cgroup, std::move(demand)};
+  // One spelling a folder: "etc/", "/x/etc" and "/x/./etc" are the same.
+  const auto plain = [](const std::filesystem::path& given) {
+    std::error_code ignored;  // a path that cannot be made absolute stays as it is, and differs then
+    auto path = std::filesystem::absolute(given, ignored).lexically_normal();
+    return (path.has_filename() ? path : path.parent_path()).string();
+  };
+  return {plain(settings.config_dir), plain(settings.pin_dir), settings.cgroup, std::move(demand)};
 }
 
 Result<void> same_node(const Request& request, const Settings& settings) {
@@ -268,14 +272,17 @@ Result<Outcome> execute(const Request& request, Reconciler& reconciler, const Pa
           [&](const ApplyRequest& apply) { return reconciler.apply(apply.documents, options); },
           [&](const DeleteRequest& remove) { return reconciler.remove(remove.objects, options); },
           [&](const AttachWish& wish) -> Result<Outcome> {
+            // Asked for: an obstacle refuses. By default: LAN clients are served all the same, and it is said.
             auto cgroup = find_cgroup(request.cgroup);
-            if (!cgroup) return cgroup.error();
+            if (!cgroup && !request.cgroup.empty()) return cgroup.error();
             AttachRequest attach;
             attach.interface = wish.interface;
             attach.mode = wish.mode;
             if (wish.try_for) attach.try_for = *wish.try_for;
-            attach.cgroup = *cgroup;
-            return reconciler.attach(attach, options);
+            if (cgroup) attach.cgroup = *cgroup;
+            auto outcome = reconciler.attach(attach, options);
+            if (outcome && !cgroup) outcome->warnings.push_back(cgroup.error().text);
+            return outcome;
           },
           [&](const DetachRequest& detach) { return reconciler.detach(detach.interface, options); },
           [&](const UpgradeRequest&) { return reconciler.upgrade(options); },

@@ -33,8 +33,8 @@ Result<std::string> find_cgroup(const std::string& asked) {
     if (words >> device >> folder >> kind && kind == "cgroup2") return folder;
   }
   return Error{
-      "no cgroup2 hierarchy is mounted, so clients on this node itself could not reach VIPs: mount one "
-      "(mount -t cgroup2 none /sys/fs/cgroup/unified), or leave local clients alone with --cgroup none"};
+      "no cgroup2 hierarchy is mounted, so clients on this node itself do not reach VIPs: mount one "
+      "(mount -t cgroup2 none /sys/fs/cgroup/unified) and attach again, or say --cgroup none"};
 }
 
 Result<void> require_capabilities(const std::string& doing) {

@@ -62,6 +62,9 @@ TEST(RequestTest, ADaemonOfOtherFoldersRefuses) {
   ASSERT_FALSE(refused);
   EXPECT_TRUE(fake::has(refused.error().text, "--config-dir"));
   other = settings;
+  other.config_dir = "/etc/./xdp-lb/";
+  other.pin_dir += "/";
+  EXPECT_TRUE(same_node(make_request(other, UpgradeRequest{}), settings)) << "other spellings of the same";
   other.pin_dir = "/sys/fs/bpf/b";
   EXPECT_FALSE(same_node(make_request(other, UpgradeRequest{}), settings));
 }
