@@ -45,6 +45,34 @@ int family_number(Family family) {
   return family == Family::ipv4 ? AF_INET : AF_INET6;
 }
 
+constexpr std::size_t kRouteAttributes = RTA_VIA + 1;
+using RouteAttributes = std::array<const nlattr*, kRouteAttributes>;
+
+// A gateway of the route's family, or of the other: IPv4 by way of an IPv6 neighbour.
+std::optional<Address> read_gateway(const RouteAttributes& found) {
+  if (found[RTA_GATEWAY] != nullptr) return read_address(found[RTA_GATEWAY]);
+  if (found[RTA_VIA] == nullptr || mnl_attr_get_payload_len(found[RTA_VIA]) < sizeof(rtvia) + 16) return std::nullopt;
+  const auto* via = static_cast<const rtvia*>(mnl_attr_get_payload(found[RTA_VIA]));
+  if (via->rtvia_family != AF_INET6) return std::nullopt;
+  Address gateway;
+  std::memcpy(gateway.bytes.data(), via->rtvia_addr, gateway.bytes.size());
+  return gateway;
+}
+
+// Those of one of the ways that a route has.
+RouteAttributes hop_attributes(const rtnexthop& hop) {
+  RouteAttributes found{};
+  mnl_attr_parse_payload(
+      &hop + 1, hop.rtnh_len - sizeof hop,
+      [](const nlattr* attribute, void* into) {
+        const std::uint16_t type = mnl_attr_get_type(attribute);
+        if (type < kRouteAttributes) (*static_cast<RouteAttributes*>(into))[type] = attribute;
+        return MNL_CB_OK;
+      },
+      &found);
+  return found;
+}
+
 template <typename Row>
 Result<std::vector<Row>> dump(NetlinkSocket& socket, NetlinkMessage& request, const char* what,
                               std::optional<Row> (*read)(const nlmsghdr&)) {
@@ -120,33 +148,32 @@ std::optional<StationRow> station_row(const nlmsghdr& message) {
   return StationRow{mnl_attr_get_u32(found[NDA_MASTER]), static_cast<std::uint32_t>(header.ndm_ifindex), *mac};
 }
 
-std::optional<RouteRow> route_row(const nlmsghdr& message) {
+std::vector<RouteRow> route_rows(const nlmsghdr& message) {
   const auto& header = header_of<rtmsg>(message);
-  if (header.rtm_family != AF_INET && header.rtm_family != AF_INET6) return std::nullopt;
-  const auto found = attributes<RTA_VIA + 1>(message, sizeof header);
+  if (header.rtm_family != AF_INET && header.rtm_family != AF_INET6) return {};
+  const auto found = attributes<kRouteAttributes>(message, sizeof header);
   RouteRow row;
   row.type = header.rtm_type;
   row.prefix_length = header.rtm_dst_len;
   row.ifindex = read_u32(found[RTA_OIF]);
-  row.gateway = read_address(found[RTA_GATEWAY]);
+  row.gateway = read_gateway(found);
   row.table = found[RTA_TABLE] != nullptr ? mnl_attr_get_u32(found[RTA_TABLE]) : header.rtm_table;
-  if (found[RTA_VIA] != nullptr) {  // a gateway of the other family: IPv4 through an IPv6 neighbour
-    const auto* via = static_cast<const rtvia*>(mnl_attr_get_payload(found[RTA_VIA]));
-    if (mnl_attr_get_payload_len(found[RTA_VIA]) >= sizeof(rtvia) + 16 && via->rtvia_family == AF_INET6) {
-      Address gateway;
-      std::memcpy(gateway.bytes.data(), via->rtvia_addr, gateway.bytes.size());
-      row.gateway = gateway;
-    }
+  if (found[RTA_MULTIPATH] == nullptr) return {row};
+
+  std::vector<RouteRow> rows;
+  const auto* at = static_cast<const char*>(mnl_attr_get_payload(found[RTA_MULTIPATH]));
+  std::size_t left = mnl_attr_get_payload_len(found[RTA_MULTIPATH]);
+  while (left >= sizeof(rtnexthop)) {
+    const auto& hop = *reinterpret_cast<const rtnexthop*>(at);
+    if (hop.rtnh_len < sizeof(rtnexthop) || hop.rtnh_len > left) break;
+    row.ifindex = static_cast<std::uint32_t>(hop.rtnh_ifindex);
+    row.gateway = read_gateway(hop_attributes(hop));
+    rows.push_back(row);
+    const std::size_t step = std::min<std::size_t>(RTNH_ALIGN(hop.rtnh_len), left);
+    at += step;
+    left -= step;
   }
-  if (found[RTA_MULTIPATH] != nullptr && row.ifindex == 0) {
-    const auto* hop = static_cast<const rtnexthop*>(mnl_attr_get_payload(found[RTA_MULTIPATH]));
-    row.ifindex = static_cast<std::uint32_t>(hop->rtnh_ifindex);
-    if (hop->rtnh_len > sizeof(rtnexthop)) {
-      const auto* attribute = reinterpret_cast<const nlattr*>(hop + 1);
-      if (mnl_attr_get_type(attribute) == RTA_GATEWAY) row.gateway = read_address(attribute);
-    }
-  }
-  return row;
+  return rows;
 }
 
 Result<std::map<std::uint32_t, InterfaceFacts>> dump_interfaces(NetlinkSocket& socket) {
@@ -188,15 +215,15 @@ Result<std::vector<RouteRow>> dump_default_routes(NetlinkSocket& socket, Family 
   auto* header = request.header<rtmsg>();
   header->rtm_family = static_cast<unsigned char>(family_number(family));
   header->rtm_table = RT_TABLE_MAIN;  // a kernel without strict checking sends every table
-  auto rows = dump(socket, request, "routes", route_row);
-  if (!rows) {
-    // IPv6 switched off by kernel command line: no table, no routes.
-    return family == Family::ipv6 ? Result<std::vector<RouteRow>>(std::vector<RouteRow>{}) : rows.error();
-  }
-  std::erase_if(*rows, [](const RouteRow& row) {
-    return row.prefix_length != 0 || row.table != RT_TABLE_MAIN || row.type != RTN_UNICAST;
+  std::vector<RouteRow> defaults;
+  const auto done = socket.must(request, [&defaults](const nlmsghdr& message) {
+    for (const RouteRow& row : route_rows(message)) {
+      if (row.prefix_length == 0 && row.table == RT_TABLE_MAIN && row.type == RTN_UNICAST) defaults.push_back(row);
+    }
   });
-  return rows;
+  // IPv6 switched off by kernel command line: no table, no routes.
+  if (!done && family == Family::ipv4) return done.error().in("list routes");
+  return defaults;
 }
 
 Result<RouteRow> look_up_route(NetlinkSocket& socket, const Address& address) {
@@ -205,12 +232,12 @@ Result<RouteRow> look_up_route(NetlinkSocket& socket, const Address& address) {
   header->rtm_family = static_cast<unsigned char>(family_number(address.family()));
   header->rtm_dst_len = address.family() == Family::ipv4 ? 32 : 128;
   put_address(request, RTA_DST, address);
-  std::optional<RouteRow> row;
-  auto refused = socket.ask(request, [&](const nlmsghdr& message) { row = route_row(message); });
+  std::vector<RouteRow> rows;
+  auto refused = socket.ask(request, [&](const nlmsghdr& message) { rows = route_rows(message); });
   if (!refused) return refused.error();
   if (*refused) return Error{(*refused)->text};
-  if (!row) return Error{"netlink gave no answer"};
-  return *row;
+  if (rows.empty()) return Error{"netlink gave no answer"};
+  return rows.front();
 }
 
 void put_address(NetlinkMessage& message, std::uint16_t type, const Address& address) {

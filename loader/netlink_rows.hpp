@@ -38,6 +38,7 @@ struct StationRow {
   Mac mac;
 };
 
+// One way of a route; a route may have several.
 struct RouteRow {
   std::uint8_t type = 0;  // RTN_…
   std::uint32_t ifindex = 0;
@@ -51,13 +52,14 @@ std::optional<InterfaceFacts> interface_row(const nlmsghdr& message);
 std::optional<AddressRow> address_row(const nlmsghdr& message);
 std::optional<NeighbourRow> neighbour_row(const nlmsghdr& message);
 std::optional<StationRow> station_row(const nlmsghdr& message);
-std::optional<RouteRow> route_row(const nlmsghdr& message);
+// One row a way, at least one; none: of no interest here.
+std::vector<RouteRow> route_rows(const nlmsghdr& message);
 
 Result<std::map<std::uint32_t, InterfaceFacts>> dump_interfaces(NetlinkSocket& socket);
 Result<std::vector<AddressRow>> dump_addresses(NetlinkSocket& socket);
 Result<std::vector<NeighbourRow>> dump_neighbours(NetlinkSocket& socket);
 Result<std::vector<StationRow>> dump_stations(NetlinkSocket& socket);
-// Routes that lead to everything (prefix length 0) in the main table.
+// Routes that lead to everything (prefix length 0) in the main table, the lowest metric first.
 Result<std::vector<RouteRow>> dump_default_routes(NetlinkSocket& socket, Family family);
 // The route that a packet of this machine to that address would take; a refusal says why there is none.
 Result<RouteRow> look_up_route(NetlinkSocket& socket, const Address& address);

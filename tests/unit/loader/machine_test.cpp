@@ -236,12 +236,34 @@ TEST_F(MachineTest, GatewayIsThatOfTheLowestMetricOnThisLink) {
   EXPECT_EQ(link("wan").gateway6, std::nullopt);
 }
 
-TEST_F(MachineTest, GatewayOfARouteWithSeveralWays) {
+TEST_F(MachineTest, EveryWayOfARouteIsAGateway) {
   const NetworkSpace router = make_pod("lan", "");
   const NetworkSpace other = make_pod("wan", "");
   run("ip addr add 192.168.0.11/24 dev lan; ip addr add 10.9.9.1/24 dev wan;"
-      "ip route add default nexthop via 192.168.0.1 dev lan nexthop via 10.9.9.254 dev wan");
+      "ip addr add fd00::11/64 dev lan nodad; ip addr add fd09::1/64 dev wan nodad;"
+      "ip route add default nexthop via 192.168.0.1 dev lan nexthop via 10.9.9.254 dev wan;"
+      "ip -6 route add default nexthop via fd00::1 dev lan nexthop via fd09::fe dev wan");
   EXPECT_EQ(link("lan").gateway4, address("192.168.0.1"));
+  EXPECT_EQ(link("wan").gateway4, address("10.9.9.254"));
+  EXPECT_EQ(link("lan").gateway6, address("fd00::1"));
+  EXPECT_EQ(link("wan").gateway6, address("fd09::fe"));
+  // Routes to elsewhere with several ways are none of it.
+  run("ip route del default; ip route add 10.77.0.0/16 nexthop via 192.168.0.1 dev lan nexthop via 10.9.9.254 dev "
+      "wan");
+  EXPECT_EQ(link("lan").gateway4, std::nullopt);
+  const Place place = look("10.77.0.8");
+  EXPECT_EQ(place.kind, Place::Kind::absent) << shown(place);
+}
+
+TEST_F(MachineTest, GatewayOfTheOtherFamily) {
+  const NetworkSpace router = make_pod("lan", "");
+  run("ip addr add 192.168.0.11/24 dev lan; ip addr add fd00::11/64 dev lan nodad;"
+      "ip -4 route add default via inet6 fd00::1 dev lan");
+  EXPECT_EQ(link("lan").gateway4, std::nullopt);
+  EXPECT_EQ(link("lan").gateway6, address("fd00::1"));
+  const Place place = look("10.77.0.8");
+  EXPECT_EQ(place.kind, Place::Kind::absent) << shown(place);
+  EXPECT_TRUE(has(place.reason, "fd00::1")) << place.reason;
 }
 
 TEST_F(MachineTest, BridgeMayBeTheLink) {
