@@ -59,12 +59,11 @@ class FirstServe(Story):
         self.assertGreaterEqual(self.counted(before).get("ping_reply", 0), 6)
 
     def test_unknown_tcp_port_is_refused_at_once(self) -> None:
-        for host in (self.lan, self.wan):
-            for vip in (FIRST_VIP, FIRST_VIP6):
-                since = time.monotonic()
-                with self.assertRaises(ConnectionRefusedError, msg=f"{vip} from {host}"):
-                    host.connect(vip, 81, timeout=3)
-                self.assertLess(time.monotonic() - since, 0.5)
+        for host, vip in ((self.lan, FIRST_VIP), (self.lan, FIRST_VIP6), (self.wan, FIRST_VIP6)):
+            since = time.monotonic()
+            with self.assertRaises(ConnectionRefusedError, msg=f"{vip} from {host}"):
+                host.connect(vip, 81, timeout=3)
+            self.assertLess(time.monotonic() - since, 0.5)
 
     def test_unknown_udp_port_is_refused_at_once(self) -> None:
         for vip in (FIRST_VIP, FIRST_VIP6):
