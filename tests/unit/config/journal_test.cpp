@@ -181,6 +181,8 @@ TEST(Journal, AFailingCallLeavesOldOrSaysThatTheRestFollows) {
     const bool recorded =
         written.error().text.starts_with("the change is recorded, and the next command completes it: ");
     EXPECT_EQ(seen(folder), recorded ? kNew : kOld) << at << " " << written.error().text;
+    const auto names = folder.names();
+    EXPECT_TRUE(recorded || std::all_of(names->begin(), names->end(), visible)) << "a full disk stays full: " << at;
     EXPECT_TRUE(finish_journal(folder));
     EXPECT_EQ(seen(folder), recorded ? kNew : kOld) << at;
   }
