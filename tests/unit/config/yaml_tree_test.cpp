@@ -5,7 +5,7 @@
 #include <pthread.h>
 #include <sys/resource.h>
 
-#include <chrono>
+#include <ctime>
 
 #include "userspace/config/fields.hpp"
 
@@ -146,7 +146,7 @@ TEST(YamlTree, ManyValuesAreRefused) {
 
 // What a file within the limits costs: no quadratic corner. The figures are far above what a slow Pi takes.
 TEST(YamlTree, HostileTextIsReadInLinearTime) {
-  const auto begin = std::chrono::steady_clock::now();
+  const std::clock_t begin = std::clock();  // of this process: other load does not count
   const std::size_t size = kMaxYamlBytes / 4;
   for (const char* piece : {"[",    "{",  "a: ", "- ",    "? ",    "!",      "&a ",    "!!x ",  "x\n  ",
                             "#x\n", " ",  "\n",  "''",    "'a' ",  "\"\\\"", "- \"\\", "- |\n", "%TAG !a! b\n",
@@ -155,8 +155,7 @@ TEST(YamlTree, HostileTextIsReadInLinearTime) {
     (void)refusal(text);
     (void)refusal("a: >\n" + text.substr(0, size / 2));
   }
-  const std::chrono::duration<double> took = std::chrono::steady_clock::now() - begin;
-  EXPECT_LT(took.count(), 60.0);
+  EXPECT_LT(static_cast<double>(std::clock() - begin) / CLOCKS_PER_SEC, 60.0) << "s";
 #ifndef __SANITIZE_ADDRESS__  // which keeps freed memory, and g++ says so by this name
 #ifdef __has_feature
 #if __has_feature(address_sanitizer)
