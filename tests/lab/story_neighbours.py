@@ -7,10 +7,11 @@ import json
 import time
 
 from . import servers
-from .lab import LAN_CLIENT
+from .lab import LAN_CLIENT, LAN_CLIENT6
 from .namespace import Namespace
-from .story import FIRST_VIP, FIRST_VIP6, Story
-from .traffic import ETH_ARP, ETH_IPV6, Listener, arp_frame, eventually, http, who_has
+from .servers import Server
+from .story import FIRST_VIP, FIRST_VIP6, MODE, Story, service
+from .traffic import ETH_ARP, ETH_IPV6, Arp, Listener, arp_frame, eventually, http, mac_bytes, solicit, who_has
 
 SECOND_VIP = "192.168.0.201"
 
@@ -74,57 +75,70 @@ class Taken(Story):
 
     def setUp(self) -> None:
         super().setUp()
+        servers.nginx(self.lab, self.pods[0])
         self.printer: Namespace = self.lab.add_host("printer", 77)
         self.printer.ip(f"addr add {FIRST_VIP}/24 dev eth0", f"addr add {FIRST_VIP6}/64 dev eth0 nodad")
-
-    def serve(self) -> str:
         self.add_pools()
-        self.attach()
-        said = ""
-        for name, address, vip in (("a", self.pods[0].address, FIRST_VIP), ("b", self.pods[0].address6, FIRST_VIP6)):
-            done = self.node.lb("service", "add", name, "--port", "80:8000", "--backend", address, "--vip", vip,
-                                check=False)
-            said += done.stdout + done.stderr
-        return said
 
-    def test_not_taken_and_said_so(self) -> None:
-        said = self.serve()
-        for vip in (FIRST_VIP, FIRST_VIP6):
+    def declare(self) -> None:
+        """Both services, before anything is attached: there is nobody to ask yet."""
+        for name, address, vip in (("a", self.pods[0].address, FIRST_VIP), ("b", self.pods[0].address6, FIRST_VIP6)):
+            self.apply(service(name, [(80, 8000, "TCP")], [address], vip=vip))
+
+    def assertOnlyPrinterAnswers(self) -> None:
+        self.assertEqual(who_has(self.lan, FIRST_VIP, "0.0.0.0"), [self.printer.mac()])
+        self.assertEqual([mac for mac, _ in solicit(self.lan, FIRST_VIP6, LAN_CLIENT6)], [self.printer.mac()])
+
+    def test_a_service_that_asks_for_it_is_refused(self) -> None:
+        self.attach()
+        for name, address, vip in (("a", self.pods[0].address, FIRST_VIP), ("b", self.pods[0].address6, FIRST_VIP6)):
             with self.subTest(vip=vip):
-                self.assertFalse(self.vip_status(vip)["owned"])
-                self.assertIn(vip, said)
-        self.assertIn(self.printer.mac(), said)
+                done = self.node.lb("service", "add", name, "--port", "80:8000", "--backend", address, "--vip", vip,
+                                    check=False)
+                self.assertEqual(done.returncode, 1, done.stdout)
+                self.assertIn(vip, done.stderr)
+                self.assertIn(self.printer.mac(), done.stderr)
+        self.assertOnlyPrinterAnswers()
+
+    def test_a_service_that_takes_any_gets_another(self) -> None:
+        self.attach()
+        done = self.node.lb("service", "add", "a", "--port", "80:8000", "--backend", self.pods[0].address)
+        self.assertIn(self.printer.mac(), done.stdout + done.stderr)
+        self.assertEqual(http(self.lan, SECOND_VIP).pod, "pi1-pod8")
+        self.assertEqual(who_has(self.lan, FIRST_VIP, "0.0.0.0"), [self.printer.mac()])
+
+    def test_found_when_attaching_and_said_by_status(self) -> None:
+        self.declare()
+        done = self.node.lb("attach", "eth0", "--mode", MODE)
+        for part in (FIRST_VIP, FIRST_VIP6, self.printer.mac()):
+            self.assertIn(part, done.stdout + done.stderr)
         self.assertIn(self.printer.mac(), self.node.lb("status").stdout)
-        self.assertEqual(who_has(self.lan, FIRST_VIP, "0.0.0.0"), [self.printer.mac()], "only the printer answers")
+        for vip in self.node.lb_json("status")["vips"]:
+            self.assertFalse(vip["owned"], vip)
+        self.assertOnlyPrinterAnswers()
 
     def test_taken_once_it_is_free(self) -> None:
-        servers.nginx(self.lab, self.pods[0])
-        self.serve()
+        self.declare()
+        self.attach()
+        self.node.start(str(self.lab.binary), "run", stdout=self.lab.directory / "daemon.log")
         self.printer.remove()
         self.lan.forget_neighbours()
-        self.node.start(str(self.lab.binary), "run", stdout=self.lab.directory / "daemon.log")
-
-        def served() -> bool:
-            self.node.lb("service", "add", "again", "--port", "82:8000", "--backend", self.pods[0].address, check=False)
-            return http(self.lan, FIRST_VIP, timeout=0.5).pod == "pi1-pod8"
-
-        eventually("the address is taken when nobody answers any more", served, within=15, every=1)
-
-    def test_other_addresses_of_the_pool_are_taken(self) -> None:
-        servers.nginx(self.lab, self.pods[0])
-        self.serve()
-        self.node.lb("service", "add", "c", "--port", "80:8000", "--backend", self.pods[0].address, "--vip", SECOND_VIP)
-        self.assertEqual(http(self.lan, SECOND_VIP).pod, "pi1-pod8")
+        self.node.lb("attach", "eth0", "--mode", MODE)
+        for vip in (FIRST_VIP, FIRST_VIP6):
+            eventually(f"{vip} is taken when nobody answers any more", lambda vip=vip: http(self.lan, vip, timeout=0.5),
+                       within=10)
 
     def test_probe_is_not_repeated_for_an_address_in_use(self) -> None:
         """Who has served it before does not ask again: a fail-over must not wait for a probe."""
         self.printer.remove()
-        self.serve()
+        self.declare()
+        self.attach()
+        self.lan.forget_neighbours()
         with Listener(self.lan, ETH_ARP) as arp:
             self.attach()
             self.node.lb("upgrade")
             time.sleep(0.3)
-        self.assertEqual(who_has(self.lan, FIRST_VIP, "0.0.0.0"), [self.node.mac()])
+        self.assertEqual(http(self.lan, FIRST_VIP).pod, "pi1-pod8")
         probes = [a for a in arp.arps("0.0.0.0") if a.target == FIRST_VIP]
         self.assertEqual(probes, [])
 
@@ -137,24 +151,46 @@ class ProxyArp(Story):
         super().setUp()
         servers.nginx(self.lab, self.pods[0])
         self.proxy = self.lab.add_host("proxy", 78)
+        self.add_pools()
+        self.attach()
+
+    def serve(self, *options: str) -> str:
+        done = self.node.lb("service", "add", "traefik", "--port", "80:8000", "--backend", self.pods[0].address, *options)
+        self.assertTrue(self.vip_status(FIRST_VIP)["owned"])
+        return done.stdout + done.stderr
+
+    def test_linux_as_a_proxy(self) -> None:
+        """It answers requests, not probes: there is nothing to warn of, and nothing to mistake."""
         self.proxy.sysctl(net__ipv4__ip_forward=1, net__ipv4__conf__eth0__proxy_arp=1,
                           net__ipv4__neigh__eth0__proxy_delay=0)
         self.proxy.ip("link add hole type veth peer name end", "link set hole up", "link set end up",
                       "route add 192.168.0.192/26 dev hole")
         self.assertEqual(who_has(self.lan, "192.168.0.222", LAN_CLIENT), [self.proxy.mac()], "the proxy answers")
-        self.add_pools()
-        self.attach()
-
-    def serve(self, *options: str) -> None:
-        done = self.node.lb("service", "add", "traefik", "--port", "80:8000", "--backend", self.pods[0].address, *options)
-        self.assertTrue(self.vip_status(FIRST_VIP)["owned"])
-        self.assertIn(self.proxy.mac(), done.stdout + done.stderr, "who does that, in a warning")
-
-    def test_any_address(self) -> None:
         self.serve()
 
+    def answer_everybody(self) -> Server:
+        """A router with a proxy that makes no difference between requests and probes."""
+        server, own = Server(), self.proxy.mac()
+        raw = self.proxy.packets("eth0", ETH_ARP)
+        raw.settimeout(0.2)
+        server.sockets.append(raw)
+
+        def answer() -> None:
+            asked = Arp.parse(raw.recv(2000), 0)
+            if asked and asked.operation == 1 and asked.target.startswith("192.168.0.2") and asked.target != asked.sender:
+                raw.send(arp_frame(own, 2, asked.target, asked.sender, target_mac=asked.sender_mac,
+                                   destination=mac_bytes(asked.sender_mac)))
+
+        server.serve(answer)
+        return server
+
+    def test_any_address(self) -> None:
+        with self.answer_everybody():
+            self.assertIn(self.proxy.mac(), self.serve(), "who does that, in a warning")
+
     def test_an_address_asked_for(self) -> None:
-        self.serve("--vip", FIRST_VIP)
+        with self.answer_everybody():
+            self.assertIn(self.proxy.mac(), self.serve("--vip", FIRST_VIP), "who does that, in a warning")
 
 
 class Thief(Story):

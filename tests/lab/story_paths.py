@@ -9,7 +9,7 @@ import time
 from . import servers
 from .lab import LAN_CLIENT, LAN_CLIENT6, ROUTER_WAN, WAN_CLIENT, WAN_CLIENT6
 from .story import FIRST_VIP, FIRST_VIP6, Story, service
-from .traffic import Load, http
+from .traffic import Load, exchange, http
 
 PORTS = [(80, 8000, "TCP"), (443, 8443, "TCP"), (53, 5300, "UDP"), (54, 5400, "UDP")]
 
@@ -35,8 +35,7 @@ class _Path(Story):
             for size in (0, 10, 1400, 5000):
                 with self.subTest(vip=vip, size=size), self.lan.udp(vip, 53) as udp:
                     data = os.urandom(size)
-                    udp.send(data)
-                    self.assertEqual(udp.recv(65535), data)
+                    self.assertEqual(exchange(udp, data), data)
 
     def check_closed_udp_port(self) -> None:
         for vip in (FIRST_VIP, FIRST_VIP6):

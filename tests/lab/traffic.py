@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import collections
 import contextlib
+import errno
 import ipaddress
 import os
 import select
@@ -122,6 +123,24 @@ class Load:
         rate = self.done / self.seconds if self.seconds else 0
         return (f"{self.done} done ({rate:.0f}/s, slowest {self.slowest * 1000:.0f} ms), "
                 f"{sum(self.errors.values())} failed {dict(self.errors) or ''}")
+
+
+# -- UDP ---------------------------------------------------------------------------------------------------------
+
+
+def exchange(udp: socket.socket, data: bytes) -> bytes:
+    """Sends and waits for an answer. Who is told that the path takes less sends once more, as every client does.
+
+    IPv6 datagrams are not cut by routers, so the first long one to a pod with a smaller MTU is always lost that way.
+    """
+    for _ in range(3):
+        try:
+            udp.send(data)
+            return udp.recv(65535)
+        except OSError as problem:
+            if problem.errno != errno.EMSGSIZE:
+                raise
+    raise AssertionError(f"{len(data)} bytes are too long however often they are sent")
 
 
 # -- ping, ARP, ND by hand ---------------------------------------------------------------------------------------
