@@ -73,7 +73,7 @@ bool Changes::link(const nlmsghdr& message) {
 
 bool Changes::address(const nlmsghdr& message) {
   const auto row = address_row(message);
-  if (!row || row->autojoin) return false;
+  if (!row) return false;
   const std::pair key{row->ifindex, row->address};
   if (message.nlmsg_type == RTM_DELADDR) {
     addresses_.erase(key);

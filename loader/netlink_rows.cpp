@@ -122,7 +122,7 @@ std::optional<AddressRow> address_row(const nlmsghdr& message) {
   const auto address = read_address(found[IFA_LOCAL] != nullptr ? found[IFA_LOCAL] : found[IFA_ADDRESS]);
   if (!address) return std::nullopt;
   const std::uint32_t flags = found[IFA_FLAGS] != nullptr ? mnl_attr_get_u32(found[IFA_FLAGS]) : header.ifa_flags;
-  return AddressRow{header.ifa_index, *address, header.ifa_prefixlen, (flags & IFA_F_MCAUTOJOIN) != 0,
+  return AddressRow{header.ifa_index, *address, header.ifa_prefixlen,
                     (flags & (IFA_F_TENTATIVE | IFA_F_DADFAILED)) == 0};
 }
 

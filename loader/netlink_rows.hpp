@@ -19,7 +19,6 @@ struct AddressRow {
   std::uint32_t ifindex = 0;
   Address address;
   std::uint8_t prefix_length = 0;  // in the family's own count
-  bool autojoin = false;           // IFA_F_MCAUTOJOIN: stands for membership of a group
   bool usable = true;              // neither tentative nor a duplicate
   auto operator<=>(const AddressRow&) const = default;
 };

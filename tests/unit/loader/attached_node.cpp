@@ -84,7 +84,8 @@ std::uint32_t AttachedNode::ifindex(const std::string& name) const {
 
 std::string AttachedNode::everything() const {
   const std::string text = output(
-      "ip -d link; ip addr; ip maddr; ip route show table all; ip -6 route show table all; ip rule; tc qdisc\n"
+      "ip -d link; ip addr; ip maddr; ip route show table all; ip -6 route show table all; ip rule; ip -6 neigh show "
+      "proxy; tc qdisc\n"
       "for i in lan0 lan1 pod0 pod1 cni0; do ip link show $i > /dev/null 2>&1 || continue\n"
       "echo filters of $i; tc filter show dev $i ingress; tc filter show dev $i egress\n"
       "ethtool -k $i 2>/dev/null || true; done\n"
