@@ -232,10 +232,10 @@ TEST_F(WireTest, TakenAddressesAnswerWithTheirMac) {
 TEST_F(WireTest, ProbingEndsWhenAllHaveAnswered) {
   const auto began = std::chrono::steady_clock::now();
   const std::vector<Address> taken{address("192.168.0.9"), address("fd00::9")};
-  const auto answers = probe_addresses(link_, taken, {}, 3, 2s);
+  const auto answers = probe_addresses(link_, taken, {}, 3, 20s);
   ASSERT_TRUE(answers);
   EXPECT_EQ(answers->size(), 2U);
-  EXPECT_LT(std::chrono::steady_clock::now() - began, 2s);
+  EXPECT_LT(std::chrono::steady_clock::now() - began, 20s);
 }
 
 TEST_F(WireTest, OwnMacsDoNotCount) {
@@ -251,7 +251,7 @@ TEST_F(WireTest, SomebodyElsesProbeIsAnAnswer) {
     std::this_thread::sleep_for(150ms);
     (void)neighbour_->run("ip addr add fd00::200/64 dev eth0");
   });
-  const auto answers = probe_addresses(link_, {address("fd00::200")}, {}, 1, 1s);
+  const auto answers = probe_addresses(link_, {address("fd00::200")}, {}, 1, 5s);
   late.join();
   ASSERT_TRUE(answers) << answers.error().text;
   ASSERT_EQ(answers->size(), 1U);
