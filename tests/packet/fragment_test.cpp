@@ -139,8 +139,8 @@ TEST_P(FragmentTest, AnswersLaterPieceBeforeItsFirst) {
 }
 
 TEST_P(FragmentTest, PiecesFollowTheFirstThroughTheKernel) {
-  // A pod's MTU is often smaller than the LAN's (flannel: 1450): the first piece does not fit and takes the kernel path,
-  // whose connection tracking holds it until it has seen the others. They must not take the short cut.
+  // A pod's MTU is often smaller than the LAN's (flannel: 1450): the first piece does not fit and takes the kernel
+  // path, whose connection tracking holds it until it has seen the others. They must not take the short cut.
   fill_slots(kDns, {kPodBUdp, 0});  // MTU 1280
   const auto pieces = fragments(from_client() / udp() / Payload::of_size(3500), 1400);
   ASSERT_EQ(pieces.size(), 3u);

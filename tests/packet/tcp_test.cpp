@@ -477,6 +477,12 @@ TEST_P(TcpTest, ForeignMacAndBroadcastPass) {
   }
 }
 
+TEST_P(TcpTest, ALinkThatIsNoLanPasses) {
+  link.role = XLB_LINK_RETURN;
+  rig().set_link(lan, 0, link);
+  expect_ignored(from_client() / tcp(kSyn));
+}
+
 TEST_P(TcpTest, OtherAddressesPass) {
   expect_ignored(from_client(client, node_address) / tcp(kSyn));
   expect_ignored(from_client(client, pod_a) / tcp(kSyn));

@@ -10,6 +10,7 @@
 #include <netinet/in.h>
 #include <poll.h>
 #include <sys/socket.h>
+#include <sys/uio.h>
 #include <unistd.h>
 
 #include <functional>
@@ -81,6 +82,7 @@ class Socket {
   explicit Socket(int file) : file_(file) {
     const int yes = 1;
     setsockopt(file_, SOL_PACKET, PACKET_VNET_HDR, &yes, sizeof yes);
+    setsockopt(file_, SOL_PACKET, PACKET_AUXDATA, &yes, sizeof yes);
   }
   Socket(const Socket&) = delete;
   Socket& operator=(const Socket&) = delete;
@@ -100,21 +102,43 @@ class Socket {
     while (mono_ns() < until) {
       pollfd poll_file{.fd = file_, .events = POLLIN, .revents = 0};
       if (poll(&poll_file, 1, static_cast<int>((until - mono_ns()) / 1000000) + 1) <= 0) break;
-      Bytes buffer(70000);
-      sockaddr_ll from{};
-      socklen_t from_size = sizeof from;
-      const ssize_t got =
-          recvfrom(file_, buffer.data(), buffer.size(), 0, reinterpret_cast<sockaddr*>(&from), &from_size);
-      if (got < static_cast<ssize_t>(sizeof(VnetHeader)) || from.sll_pkttype == PACKET_OUTGOING) continue;
       WireFrame frame;
-      std::memcpy(&frame.header, buffer.data(), sizeof frame.header);
-      frame.bytes.assign(buffer.begin() + sizeof(VnetHeader), buffer.begin() + got);
-      if (wanted(decode(frame.bytes))) return frame;
+      if (read_one(frame) && wanted(decode(frame.bytes))) return frame;
     }
     return std::nullopt;
   }
 
  private:
+  // False: it went out, or was too short. A tag that the kernel took out of the frame is put back.
+  bool read_one(WireFrame& frame) const {
+    frame.bytes.resize(70000);
+    iovec parts[] = {{&frame.header, sizeof frame.header}, {frame.bytes.data(), frame.bytes.size()}};
+    sockaddr_ll from{};
+    alignas(cmsghdr) char control[CMSG_SPACE(sizeof(tpacket_auxdata))];
+    msghdr message{};
+    message.msg_name = &from;
+    message.msg_namelen = sizeof from;
+    message.msg_iov = parts;
+    message.msg_iovlen = 2;
+    message.msg_control = control;
+    message.msg_controllen = sizeof control;
+    const ssize_t got = recvmsg(file_, &message, 0);
+    if (got < static_cast<ssize_t>(sizeof frame.header) || from.sll_pkttype == PACKET_OUTGOING) return false;
+    frame.bytes.resize(static_cast<std::size_t>(got) - sizeof frame.header);
+    for (cmsghdr* each = CMSG_FIRSTHDR(&message); each != nullptr; each = CMSG_NXTHDR(&message, each)) {
+      if (each->cmsg_level != SOL_PACKET || each->cmsg_type != PACKET_AUXDATA) continue;
+      tpacket_auxdata data{};
+      std::memcpy(&data, CMSG_DATA(each), sizeof data);
+      if (!(data.tp_status & TP_STATUS_VLAN_VALID)) continue;
+      const std::uint8_t tag[] = {0x81, 0, static_cast<std::uint8_t>(data.tp_vlan_tci >> 8),
+                                  static_cast<std::uint8_t>(data.tp_vlan_tci)};
+      frame.bytes.insert(frame.bytes.begin() + 12, tag, tag + 4);
+      if (frame.header.flags & kNeedsChecksum)
+        frame.header.csum_start = static_cast<std::uint16_t>(frame.header.csum_start + 4);
+    }
+    return true;
+  }
+
   int file_;
 };
 
@@ -243,6 +267,33 @@ TEST_P(WireTest, ArpAndPingAreAnsweredOnTheWire) {
   ASSERT_TRUE(echo);
   EXPECT_TRUE(echo->sound()) << echo->text();
   expect_counted(XLB_VERDICT_PING_REPLY, 1);
+}
+
+TEST_P(WireTest, TaggedClientReachesThePodUntagged) {
+  // A tag in the metadata would make the pod's stack look for a VLAN device and drop the frame.
+  rig().set_link(lan, 7, link);
+  ASSERT_TRUE(send(Packet(Ethernet{.source = client_mac, .destination = own_mac}) / Vlan{.id = 7} / ip(client, vip) /
+                   tcp(kSyn)));
+  const auto got = reply([](const Decoded& frame) { return frame.tcp; });
+  ASSERT_TRUE(got);
+  EXPECT_EQ(got->source, vip);
+  EXPECT_EQ(got->tcp_flags, kRst | kAck);
+}
+
+TEST_P(WireTest, TaggedQuestionsAreAnsweredTagged) {
+  rig().set_link(lan, 7, link);
+  ASSERT_TRUE(send(Packet(Ethernet{.source = client_mac, .destination = own_mac}) / Vlan{.id = 7} / ip(client, vip) /
+                   (v4() ? Packet(Icmp{}) : Packet(Icmp6{})) / Payload::of_size(100)));
+  const auto echo = reply([&](const Decoded& frame) { return frame.icmp && frame.icmp_type == (v4() ? 0 : 129); });
+  ASSERT_TRUE(echo);
+  EXPECT_EQ(echo->vlans, std::vector<std::uint16_t>{7});
+  ASSERT_TRUE(send(Packet(Ethernet{.source = client_mac, .destination = own_mac}) / Vlan{.id = 7} / ip(client, vip) /
+                   tcp(kSyn, kClientPort, 81)));
+  const auto reset = reply([](const Decoded& frame) { return frame.tcp; });
+  ASSERT_TRUE(reset);
+  EXPECT_TRUE(reset->sound()) << reset->text();
+  EXPECT_EQ(reset->vlans, std::vector<std::uint16_t>{7});
+  EXPECT_EQ(reset->tcp_flags, kRst | kAck);
 }
 
 TEST_P(WireTest, RefusalOfASegmentWithAPartialChecksum) {
