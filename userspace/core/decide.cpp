@@ -270,8 +270,7 @@ class Decider {
       const bool inside = std::any_of(link.subnets.begin(), link.subnets.end(),
                                       [&](const Prefix& subnet) { return subnet.contains(vip.address); });
       const bool named = std::all_of(coverages.begin(), coverages.end(), [&](const auto& coverage) {
-        return coverage.all_interfaces || coverage.interfaces.contains(link.l3_name) ||
-               coverage.interfaces.contains(link.name);
+        return coverage.all_interfaces || coverage.interfaces.contains(link.l3_name);
       });
       if (!inside) {
         for (const Prefix& subnet : link.subnets) {

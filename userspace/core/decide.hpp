@@ -42,7 +42,7 @@ struct DesiredService {
 struct DesiredVip {
   Address address;
   std::string pool;
-  std::vector<std::string> links;  // names of links it is announced on; empty: nobody announces it here
+  std::vector<std::string> links;  // L3 names of the links it is announced on; empty: nobody announces it here
   bool owned = false;
   std::string reason;  // why owned or not; `status` and `why` print it
   UnknownPorts unknown_ports = UnknownPorts::reject;

@@ -81,6 +81,14 @@ struct Candidate {
   Standing standing = Standing::draining;
 };
 
+// What one pass over the slices of a service finds for one of its ports.
+struct Found {
+  std::vector<Candidate> candidates;
+  std::vector<std::string> left_out;
+  std::size_t listed = 0;  // endpoints of the VIP's family
+  bool has_port = false;   // some slice has the port
+};
+
 bool by_endpoint(const Candidate& a, const Candidate& b) {
   if (a.backend.address != b.backend.address) return a.backend.address < b.backend.address;
   if (a.backend.port != b.backend.port) return a.backend.port < b.backend.port;
@@ -89,6 +97,71 @@ bool by_endpoint(const Candidate& a, const Candidate& b) {
 
 bool same_endpoint(const Candidate& a, const Candidate& b) {
   return a.backend.address == b.backend.address && a.backend.port == b.backend.port;
+}
+
+class Search {
+ public:
+  Search(const Service& service, const ServicePort& port, Family family, const Machine& machine,
+         const std::set<Address>& vips)
+      : service_(service), port_(port), family_(family), machine_(machine), vips_(vips) {}
+
+  Found run(const std::vector<const EndpointSlice*>& slices) {
+    for (const EndpointSlice* slice : slices) {
+      const auto target = target_port(port_, *slice);
+      if (!target || *target == 0) continue;
+      found_.has_port = true;
+      for (const Endpoint& endpoint : slice->endpoints) consider(endpoint, *target);
+    }
+    std::sort(found_.candidates.begin(), found_.candidates.end(), by_endpoint);
+    const auto end = std::unique(found_.candidates.begin(), found_.candidates.end(), same_endpoint);
+    found_.candidates.erase(end, found_.candidates.end());
+    return std::move(found_);
+  }
+
+ private:
+  void consider(const Endpoint& endpoint, std::uint16_t target) {
+    const auto address = address_of(endpoint, family_);
+    if (!address) return;
+    ++found_.listed;
+    Candidate candidate;
+    candidate.standing = standing_of(endpoint, service_.publish_not_ready);
+    const bool never_ends = port_.protocol == Protocol::udp && !endpoint.serving;
+    if (candidate.standing == Standing::draining && never_ends) return;
+    DesiredBackend& backend = candidate.backend;
+    backend.address = *address;
+    backend.port = target;
+    backend.protocol = port_.protocol;
+    backend.node = endpoint.node.empty() ? machine_.node_name : endpoint.node;
+    if (const auto place = machine_.places.find(*address); place != machine_.places.end())
+      backend.place = place->second;
+    if (const std::string why = obstacle(endpoint, *address, machine_, vips_, backend.place); !why.empty()) {
+      found_.left_out.push_back(address->text() + " " + why);
+      return;
+    }
+    const bool fast = backend.place.kind == Place::Kind::pod && backend.place.veth_ifindex != 0;
+    backend.kernel_path = service_.path == Path::kernel || (!fast && backend.place.kind != Place::Kind::host);
+    found_.candidates.push_back(std::move(candidate));
+  }
+
+  const Service& service_;
+  const ServicePort& port_;
+  Family family_;
+  const Machine& machine_;
+  const std::set<Address>& vips_;
+  Found found_;
+};
+
+std::string why_nobody_takes_flows(const Found& found, const ServicePort& port, Family family) {
+  const std::string family_name = family == Family::ipv4 ? "IPv4" : "IPv6";
+  if (!found.has_port) {
+    return "no EndpointSlice of it has a port for " + std::string(protocol_text(port.protocol)) + "/" +
+           std::to_string(port.port) + (port.name.empty() ? "" : " (" + port.name + ")");
+  }
+  if (found.listed == 0) return "its EndpointSlices list no " + family_name + " endpoint";
+  if (found.left_out.empty())
+    return "none of its " + std::to_string(found.listed) + " " + family_name + " endpoint(s) is ready";
+  const std::size_t more = found.left_out.size() - 1;
+  return found.left_out.front() + (more == 0 ? "" : " (and " + std::to_string(more) + " more)");
 }
 
 }  // namespace
@@ -107,64 +180,18 @@ PortBackends find_backends(const Service& service, const ServicePort& port, Fami
     result.empty_reason = "no EndpointSlice is labelled kubernetes.io/service-name: " + service.name.name;
     return result;
   }
-  std::vector<Candidate> candidates;
-  std::size_t listed = 0;
-  bool port_found = false;
-  for (const EndpointSlice* slice : own_slices->second) {
-    const auto target = target_port(port, *slice);
-    if (!target || *target == 0) continue;
-    port_found = true;
-    for (const Endpoint& endpoint : slice->endpoints) {
-      const auto address = address_of(endpoint, family);
-      if (!address) continue;
-      ++listed;
-      Candidate candidate;
-      candidate.standing = standing_of(endpoint, service.publish_not_ready);
-      const bool forgets = port.protocol == Protocol::udp && !endpoint.serving;
-      if (candidate.standing == Standing::draining && forgets) continue;
-      DesiredBackend& backend = candidate.backend;
-      backend.address = *address;
-      backend.port = *target;
-      backend.protocol = port.protocol;
-      backend.node = endpoint.node.empty() ? machine.node_name : endpoint.node;
-      if (const auto place = machine.places.find(*address); place != machine.places.end())
-        backend.place = place->second;
-      if (const std::string why = obstacle(endpoint, *address, machine, vips, backend.place); !why.empty()) {
-        result.left_out.push_back(address->text() + " " + why);
-        continue;
-      }
-      const bool fast = backend.place.kind == Place::Kind::pod && backend.place.veth_ifindex != 0;
-      backend.kernel_path = service.path == Path::kernel || (!fast && backend.place.kind != Place::Kind::host);
-      candidates.push_back(std::move(candidate));
-    }
-  }
-  std::sort(candidates.begin(), candidates.end(), by_endpoint);
-  candidates.erase(std::unique(candidates.begin(), candidates.end(), same_endpoint), candidates.end());
-
+  Found found = Search(service, port, family, machine, vips).run(own_slices->second);
   const auto have = [&](Standing standing) {
-    return std::any_of(candidates.begin(), candidates.end(), [&](const auto& c) { return c.standing == standing; });
+    return std::any_of(found.candidates.begin(), found.candidates.end(),
+                       [&](const Candidate& candidate) { return candidate.standing == standing; });
   };
   const Standing taking = have(Standing::ready) ? Standing::ready : Standing::serving;
-  const bool any_takes = have(taking);
-  for (Candidate& candidate : candidates) {
+  if (!have(taking)) result.empty_reason = why_nobody_takes_flows(found, port, family);
+  for (Candidate& candidate : found.candidates) {
     candidate.backend.draining = candidate.standing != taking;
     result.backends.push_back(std::move(candidate.backend));
   }
-  if (any_takes) return result;
-
-  const std::string family_name = family == Family::ipv4 ? "IPv4" : "IPv6";
-  if (!port_found) {
-    result.empty_reason = "no EndpointSlice of it has a port for " + std::string(protocol_text(port.protocol)) + "/" +
-                          std::to_string(port.port) + (port.name.empty() ? "" : " (" + port.name + ")");
-  } else if (listed == 0) {
-    result.empty_reason = "its EndpointSlices list no " + family_name + " endpoint";
-  } else if (result.left_out.empty()) {
-    result.empty_reason = "none of its " + std::to_string(listed) + " " + family_name + " endpoint(s) is ready";
-  } else {
-    result.empty_reason = result.left_out.front();
-    if (result.left_out.size() > 1)
-      result.empty_reason += " (and " + std::to_string(result.left_out.size() - 1) + " more)";
-  }
+  result.left_out = std::move(found.left_out);
   return result;
 }
 

@@ -63,7 +63,6 @@ class LinkRows {
       std::copy(link.mac.bytes.begin(), link.mac.bytes.end(), row.mac);
       rows_[key] = row;
       bits_by_name_[link.l3_name] |= row.link_bit;
-      if (link.name != link.l3_name) bits_by_name_[link.name] |= row.link_bit;
     }
     return {};
   }

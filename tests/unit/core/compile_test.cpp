@@ -202,13 +202,15 @@ TEST_F(Compile, VlansHaveBitsOfTheirOwn) {
   vlan.vlan = 10;
   vlan.l3_ifindex = 5;
   vlan.l3_name = "eth0.10";
-  vlan.name = "eth0.10";
   desired_.links.push_back(vlan);
   desired_.vips[0].links = {"eth0.10"};
   const Tables tables = compiled();
   EXPECT_EQ(tables.links.at({2, 10}).link_bit, 2u);
   EXPECT_EQ(tables.links.at({2, 10}).l3_ifindex, 5u);
   EXPECT_EQ(tables.vips.begin()->second.link_mask, 2u);
+  desired_.vips[0].links = {"eth0"};  // the untagged link alone, although the VLAN is attached by the same name
+  EXPECT_EQ(compiled().vips.begin()->second.link_mask, 1u);
+  desired_.vips[0].links = {"eth0.10"};
   // A bit stays with its link, and the flags that attaching left there too.
   installed_ = tables;
   installed_.links.at({2, 10}).flags = XLB_LINK_MADE_CLSACT;

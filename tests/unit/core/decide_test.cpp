@@ -156,6 +156,18 @@ TEST_F(Decide, Interfaces) {
   EXPECT_EQ(only_vip().links, (std::vector<std::string>{"eth0"}));
 }
 
+TEST_F(Decide, AVlanIsNamedByItsOwnName) {
+  Link vlan = link("eth0", 2, "192.168.0.0/24");  // attached by eth0's name
+  vlan.l3_name = "eth0.10";
+  vlan.l3_ifindex = 5;
+  vlan.vlan = 10;
+  machine_.links.push_back(vlan);
+  objects_.advertisements[0].interfaces = {"eth0"};
+  EXPECT_EQ(only_vip().links, (std::vector<std::string>{"eth0"}));
+  objects_.advertisements[0].interfaces = {"eth0.10"};
+  EXPECT_EQ(only_vip().links, (std::vector<std::string>{"eth0.10"}));
+}
+
 TEST_F(Decide, LinksMustBeUpAndHoldTheAddress) {
   machine_.links[0].up = false;
   EXPECT_EQ(not_owned(), "link eth0 is down");
