@@ -143,7 +143,7 @@ INLINE int return_flow(struct __sk_buff *skb, int program, const struct lb_node 
 		fate = follow_tcp(flow, &forward_key, packet, XLB_FLOW_BACKEND_FIN, true);
 	count_out(flow->service_id, packet->length);
 	if (packet->fragment == FIRST_FRAGMENT)
-		remember_fragment(packet, XLB_FROM_BACKEND, flow, now);
+		remember_fragment(packet, XLB_FROM_BACKEND, flow, now, flow->flags & XLB_FLOW_KERNEL);
 	if (fate == FLOW_ENDS) {
 		delete_flow(&key, &forward_key, where);
 	}

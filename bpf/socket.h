@@ -46,6 +46,30 @@ INLINE int refuse_socket(void)
 	return DENY;
 }
 
+/*
+ * Before it connects a socket has no source address unless it is bound to one. Where a service names who may come, who
+ * does not say where from may not.
+ */
+INLINE bool source_of_socket_allowed(struct bpf_sock_addr *sock, bool ipv6, const struct lb_service *service)
+{
+	struct bpf_sock *sk = sock->sk;
+	struct lb_addr source = {};
+
+	if (!(service->flags & XLB_SERVICE_SOURCES))
+		return true;
+	if (!sk)
+		return false;
+	if (ipv6) {
+		source.word[0] = sk->src_ip6[0];
+		source.word[1] = sk->src_ip6[1];
+		source.word[2] = sk->src_ip6[2];
+		source.word[3] = sk->src_ip6[3];
+	} else {
+		set_ipv4(&source, sk->src_ip4);
+	}
+	return source_allowed(service, &source);
+}
+
 INLINE int connect_socket(struct bpf_sock_addr *sock, bool ipv6)
 {
 	struct lb_node *node = this_node();
@@ -69,6 +93,10 @@ INLINE int connect_socket(struct bpf_sock_addr *sock, bool ipv6)
 	service = find_service(vip, port, (__u8)sock->protocol);
 	if (!service) {
 		count(XLB_VERDICT_REJECTED_TCP + (sock->protocol == IPPROTO_UDP), 0);
+		return refuse_socket();
+	}
+	if (!source_of_socket_allowed(sock, ipv6, service)) {
+		count(XLB_VERDICT_DENIED, 0);
 		return refuse_socket();
 	}
 	/* One socket keeps its backend; with affinity one network namespace (a pod, the node) does. */

@@ -75,8 +75,10 @@ INLINE void fragment_key(struct lb_frag_key *key, const struct packet *packet, _
 	key->pad = 0;
 }
 
+/* All pieces take the way of the first: netfilter puts those together that pass it, and waits for ever for the others.
+ */
 static __noinline void remember_fragment(const struct packet *packet, __u8 direction, const struct lb_flow *flow,
-					 __u64 now)
+					 __u64 now, bool through_kernel)
 {
 	struct lb_frag_key key;
 	struct lb_frag value = {};
@@ -88,7 +90,7 @@ static __noinline void remember_fragment(const struct packet *packet, __u8 direc
 	value.generation = flow->generation;
 	value.service_id = flow->service_id;
 	value.l3_ifindex = flow->l3_ifindex;
-	value.flags = flow->flags & XLB_FLOW_KERNEL;
+	value.flags = through_kernel ? XLB_FLOW_KERNEL : 0;
 	bpf_map_update_elem(&xlb_frags, &key, &value, BPF_ANY);
 }
 
@@ -222,7 +224,7 @@ struct flow_keys {
 static __noinline int begin_flow(const struct lan *lan, const struct packet *packet, const struct lb_service *service,
 				 struct lb_flow *flow, struct flow_keys *keys)
 {
-	struct choice choice = {};
+	struct choice choice = {}, by_slot;
 	__u64 now = now_ns();
 	struct lb_backend *second;
 	__u32 where;
@@ -237,6 +239,11 @@ static __noinline int begin_flow(const struct lan *lan, const struct packet *pac
 	key_from_backend(&keys->reverse, &choice.backend->address, choice.backend->port, &packet->source,
 			 packet->source_port, packet->protocol);
 	if (clashes(&keys->reverse, packet, lan->node, now, &where)) {
+		if (!choice.second_id) { /* remembered by affinity: the slot knows another one */
+			choose_by_slot(service, hash_client(service, &packet->source, packet->source_port), &by_slot);
+			choice.second_id =
+			    by_slot.backend_id != choice.backend_id ? by_slot.backend_id : by_slot.second_id;
+		}
 		second = backend_by_id(choice.second_id);
 		if (!usable(second))
 			return BEGIN_CLASH;
@@ -347,9 +354,9 @@ static __noinline int steer_flow(struct __sk_buff *skb, const struct lan *lan, c
 	}
 
 	count_in(flow->service_id, packet->length);
-	if (packet->fragment == FIRST_FRAGMENT)
-		remember_fragment(packet, XLB_TO_BACKEND, flow, now);
 	through_kernel = needs_kernel(skb, backend, flow->flags);
+	if (packet->fragment == FIRST_FRAGMENT)
+		remember_fragment(packet, XLB_TO_BACKEND, flow, now, through_kernel);
 	if (fate == FLOW_ENDS) {
 		delete_flow(&keys.forward, &keys.reverse, where);
 	} else if (fate == FLOW_RESET) {
@@ -384,6 +391,7 @@ INLINE int screen_flow(struct xdp_md *xdp, const struct lan *lan, const struct p
 	if (!service)
 		return unhandled(xdp, XLB_PROGRAM_LAN_XDP, lan, packet, 0, XLB_VERDICT_UNKNOWN_PORT);
 	conclude(XLB_PROGRAM_LAN_XDP, lan->node, packet, NULL, XLB_VERDICT_DENIED);
+	report(XLB_PROGRAM_LAN_XDP, packet, XLB_VERDICT_DENIED, XLB_EVENT_REFUSED);
 	return XDP_DROP;
 }
 
