@@ -129,9 +129,6 @@ void Rig::probe() {
   Input input{.frame = packet::Ethernet{} / packet::Payload::of_size(600), .ifindex = sandbox_->lan0.ifindex};
   input.checksum_complete = true;
   has_checksum_complete_ = run(Program::lan_tc, input).error == 0;
-  input.checksum_complete = false;
-  input.linear = 100;
-  has_linear_size_ = run(Program::lan_tc, input).error == 0;
 }
 
 int Rig::program_file(const char* name) const {
@@ -339,7 +336,6 @@ Output Rig::run(Program program, const Input& input) {
     skb.ingress_ifindex = input.ifindex;
     skb.gso_size = input.gso_size;
     if (input.gso_size != 0) skb.gso_segs = static_cast<__u32>(input.frame.size()) / input.gso_size + 1;
-    if (input.linear) skb.data_end = *input.linear;
     options.ctx_in = &skb;
     options.ctx_size_in = sizeof skb;
     if (input.checksum_complete) options.flags = BPF_F_TEST_SKB_CHECKSUM_COMPLETE;

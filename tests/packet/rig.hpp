@@ -35,7 +35,6 @@ struct Input {
   std::uint32_t gso_size = 0;                    // tc only
   bool checksum_complete = false;                // tc only: as from a NIC that sums the whole frame
   std::optional<std::uint32_t> cut{};            // shortened to this many bytes before the program sees it; tc only
-  std::optional<std::uint32_t> linear{};         // bytes in the linear part; the rest lies in page fragments
 };
 
 struct Output {
@@ -93,7 +92,6 @@ class Rig {
   void drain_events();
 
   [[nodiscard]] bool has_checksum_complete() const { return has_checksum_complete_; }
-  [[nodiscard]] bool has_linear_size() const { return has_linear_size_; }
   [[nodiscard]] int program_file(const char* name) const;
   [[nodiscard]] int map_file(const char* name) const;
   [[nodiscard]] bpf_object* object() { return object_; }
@@ -114,7 +112,6 @@ class Rig {
   int jumps_ = -1;  // program array through which a wrapper enters the real program
   int cpus_ = 1;
   bool has_checksum_complete_ = false;
-  bool has_linear_size_ = false;
   std::map<std::string, int> wrappers_;
   std::vector<lb_event> collected_;
   std::vector<std::uint32_t> used_services_, used_slots_, used_backends_;

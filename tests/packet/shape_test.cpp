@@ -225,18 +225,5 @@ TEST_P(ShapeTest, TagWithoutAnythingBehindPasses) {
   EXPECT_EQ(difference(frame, output.frame), "");
 }
 
-// ---- scattered ----
-
-TEST_P(ShapeTest, HeadersInPageFragments) {
-  if (!rig().has_linear_size()) GTEST_SKIP() << "this kernel's test runs cannot scatter a packet";
-  for (const std::uint32_t linear : {14u, 20u, 34u, 54u, 60u}) {
-    Input input{.frame = from_client() / tcp(kSyn) / Payload::of_size(900), .ifindex = lan};
-    input.linear = linear;
-    const Output output = rig().run(Program::lan_tc, input);
-    if (output.error == EINVAL) continue;  // too little for the test run itself
-    EXPECT_EQ(output.action, kTcRedirect) << linear;
-  }
-}
-
 }  // namespace
 }  // namespace xlb

@@ -221,6 +221,29 @@ TEST_P(WireTest, SynReachesThePodAndItsResetComesBackUnderTheVip) {
   expect_counted(XLB_VERDICT_RETURNED_KERNEL, 0);
 }
 
+TEST_P(WireTest, EgressDoesNotLookAtWhatReturnHasSent) {
+  // A bait: to xlb_egress the returned frame would look like an answer of "backend VIP:80" through the other VIP.
+  lb_flow_key key = reverse_key(IPPROTO_TCP, vip);
+  key.source_port = htons(80);
+  lb_flow bait{};
+  bait.vip = other_vip.abi();
+  bait.vip_port = htons(80);
+  bait.seen_mono_ns = mono_ns();
+  bait.touched_mono_ns = mono_ns();
+  bait.backend_id = kPodA;
+  bait.generation = kGeneration;
+  bait.service_id = kWeb;
+  bait.l3_ifindex = lan;
+  bait.state = XLB_FLOW_ESTABLISHED;
+  rig().put_flow(key, bait);
+  ASSERT_TRUE(send(from_client() / tcp(kSyn)));
+  const auto got = reply([](const Decoded& frame) { return frame.tcp; });
+  ASSERT_TRUE(got);
+  EXPECT_EQ(got->source, vip);
+  expect_counted(XLB_VERDICT_RETURNED, 1);
+  expect_counted(XLB_VERDICT_RETURNED_KERNEL, 0);
+}
+
 TEST_P(WireTest, FarClientIsAnsweredThroughTheGateway) {
   ASSERT_TRUE(send(from_client(far_client, vip) / tcp(kSyn)));
   const auto got = reply([](const Decoded& frame) { return frame.tcp; });
