@@ -11,6 +11,7 @@ struct AttachArguments {
   std::string interface;
   AttachMode mode = AttachMode::automatic;
   std::string try_for;
+  bool tried = false;  // --try was given: with an empty value it is a mistake, not a wish to attach for good
 };
 
 std::string mode_argument(AttachMode mode) {
@@ -28,7 +29,7 @@ void tell_link(const AttachedLink& link) {
 
 int attach(const Context& context, const AttachArguments& arguments) {
   AttachWish wish{arguments.interface, arguments.mode, std::nullopt};
-  if (!arguments.try_for.empty()) {
+  if (arguments.tried) {
     auto time = parse_duration(arguments.try_for);
     if (!time) return usage(time.error().in("--try"));
     wish.try_for = *time;
@@ -77,10 +78,13 @@ void add_attach(CLI::App& app, Context& context) {
               {"tc", static_cast<int>(AttachMode::tc)},
               {"generic", static_cast<int>(AttachMode::generic)}},
              [arguments](int mode) { arguments->mode = static_cast<AttachMode>(mode); });
-  command->add_option("--try", arguments->try_for,
+  const auto* trial = command->add_option("--try", arguments->try_for,
                       "Undo after this time (30s, 2m) unless attach is run again without --try: for machines reached by SSH only")
       ->type_name("TIME");
-  command->callback([&context, arguments] { context.action = [&context, arguments] { return attach(context, *arguments); }; });
+  command->callback([&context, arguments, trial] {
+    arguments->tried = trial->count() > 0;
+    context.action = [&context, arguments] { return attach(context, *arguments); };
+  });
 
   command = app.add_subcommand("detach", "Take programs, pins, qdiscs and joined groups away again");
   auto interface = std::make_shared<std::string>();

@@ -12,6 +12,9 @@ Result<std::vector<NamedText>> read_all(const std::vector<std::string>& files) {
   for (const std::string& file : files) {
     auto document = read_document(file);
     if (!document) return document.error();
+    // A truncated write or a wrong path, not a wish. What cannot be parsed is told by the command itself.
+    if (const auto objects = object_ids({*document}); objects && objects->empty())
+      return Error{file + ": no object is in it"};
     documents.push_back(std::move(*document));
   }
   return documents;

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <iostream>
+#include <utility>
 
 #include "userspace/cli/command.hpp"
 #include "userspace/cli/service_table.hpp"
@@ -44,9 +45,15 @@ void print_status(const Json& status, bool wide) {
     print_services(std::cout, status.at("services"), wide);
     std::cout << "\n";
     print_backends(std::cout, status.at("services"), wide);
+    bool first = true;
+    for (const Json& service : status.at("services")) {
+      if (!service.at("vip").get<std::string>().empty()) continue;
+      std::cout << (std::exchange(first, false) ? "\n" : "") << service.at("name").get<std::string>()
+                << " has no address: " << service.at("reason").get<std::string>() << "\n";
+    }
   }
   for (const Json& conflict : status.at("conflicts"))
-    warn(conflict.at("reason").get<std::string>() + ": not given to any service");
+    std::cout << "\nNot given to any service: " << conflict.at("reason").get<std::string>() << "\n";
   if (const auto pending = status.at("pending_edits").get<std::size_t>(); pending != 0)
     warn("the tables are " + std::to_string(pending) + " edits behind what is declared: `xdp-lb run`, or any command that changes something, catches up");
   for (const Json& warning : status.at("warnings")) warn(warning.get<std::string>());

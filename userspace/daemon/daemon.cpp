@@ -11,6 +11,7 @@
 #include <cerrno>
 #include <csignal>
 #include <cstring>
+#include <utility>
 
 #include "userspace/daemon/clock.hpp"
 #include "userspace/daemon/notify.hpp"
@@ -44,10 +45,9 @@ std::string joined(const std::vector<std::string>& words) {
 
 }  // namespace
 
-Daemon::Daemon(const Settings& settings, Edges edges, const Log& log, Lock lock, Lock events_lock, Loop loop)
+Daemon::Daemon(const Settings& settings, Edges edges, const Log& log, Lock lock, Loop loop)
     : log_(log),
       lock_(std::move(lock)),
-      events_lock_(std::move(events_lock)),
       loop_(std::move(loop)),
       reconciler_(settings, std::move(edges)) {}
 
@@ -59,12 +59,10 @@ Daemon::~Daemon() {
 Result<std::unique_ptr<Daemon>> Daemon::start(const Settings& settings, Edges edges, const Log& log) {
   auto lock = Lock::take(settings.daemon_lock_file(), 0ms, "a daemon runs already");
   if (!lock) return lock.error();
-  auto events_lock = Lock::take(settings.events_lock_file(), 0ms, "`xdp-lb trace` is reading the events");
-  if (!events_lock) return events_lock.error();
   auto loop = Loop::open();
   if (!loop) return loop.error();
   std::unique_ptr<Daemon> daemon(
-      new Daemon(settings, std::move(edges), log, std::move(*lock), std::move(*events_lock), std::move(*loop)));
+      new Daemon(settings, std::move(edges), log, std::move(*lock), std::move(*loop)));
   if (auto watched = daemon->watch_everything(); !watched) return watched.error();
   return daemon;
 }
@@ -198,10 +196,10 @@ void Daemon::took_in(const Outcome& outcome, bool asked) {
   arm_announcements();
   follow_events(!outcome.attached.empty());
 
-  auto next = std::chrono::milliseconds(kMend);
+  auto next = std::chrono::milliseconds(events_waited_ ? kRetry : kMend);
   if (outcome.places_missing) {
     place_wait_ = std::min(place_wait_ == 0ms ? 250ms : place_wait_ * 2, std::chrono::milliseconds(kPlaceWaitMost));
-    next = place_wait_;
+    next = std::min(next, place_wait_);
   } else {
     place_wait_ = 0ms;
   }
@@ -227,13 +225,25 @@ void Daemon::arm_announcements() {
   });
 }
 
-// The ring is a pinned map: it comes with the first link and goes with the last.
+// The ring is a pinned map: it comes with the first link and goes with the last. It has room for one reader, so a `trace` that
+// was there before us keeps it until it ends; every pass asks again.
 void Daemon::follow_events(bool attached) {
   if (attached == static_cast<bool>(events_)) return;
   if (!attached) {
     loop_.forget(events_->fd());
     events_.reset();
+    events_lock_.reset();
     return;
+  }
+  if (!events_lock_) {
+    auto lock = Lock::take(reconciler_.settings().events_lock_file(), 0ms, "`xdp-lb trace` is reading the events");
+    if (!lock) {
+      if (!events_waited_) log_.say(Severity::warning, "events not followed yet", {{"reason", lock.error().text}});
+      events_waited_ = true;
+      return;
+    }
+    events_lock_ = std::move(*lock);
+    if (std::exchange(events_waited_, false)) log_.say(Severity::info, "events followed");
   }
   auto ring = EventRing::open(reconciler_.settings().pin_dir);
   if (!ring) {
@@ -307,7 +317,8 @@ void Daemon::start_trace(ControlServer::Connection connection, std::uint32_t eve
     control_->send(connection, encode(Error{text}));
     control_->finish(connection);
   };
-  if (!events_) return refuse("trace: nothing is attached: attach first, for example: xdp-lb attach eth0");
+  if (events_waited_) return refuse("another `xdp-lb trace`, older than the daemon, is reading the events: end it first");
+  if (!events_) return refuse("nothing is attached: xdp-lb attach IFACE");
   tracers_[connection] = std::max(every, 1u);
   if (auto renewed = renew_trace(); !renewed) return refuse(renewed.error().text);
 }

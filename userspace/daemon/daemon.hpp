@@ -30,7 +30,7 @@ class Daemon {
 
  private:
   using Clock = Loop::Clock;
-  Daemon(const Settings& settings, Edges edges, const Log& log, Lock lock, Lock events_lock, Loop loop);
+  Daemon(const Settings& settings, Edges edges, const Log& log, Lock lock, Loop loop);
 
   Result<void> watch_everything();
   void watch_manifests();
@@ -52,8 +52,9 @@ class Daemon {
   Result<void> renew_trace();
 
   const Log& log_;
-  Lock lock_;         // nobody else runs
-  Lock events_lock_;  // nobody else reads the ring of events: it has room for one reader
+  Lock lock_;                        // nobody else runs
+  std::optional<Lock> events_lock_;  // nobody else reads the ring of events
+  bool events_waited_ = false;       // somebody else does
   Loop loop_;
   Reconciler reconciler_;
   std::unique_ptr<ControlServer> control_;

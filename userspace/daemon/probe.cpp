@@ -7,8 +7,10 @@ namespace xlb {
 
 namespace {
 
-// One host with three addresses of somebody's pool is rarer than a router that answers for everything.
-constexpr std::size_t kProxyAnswers = 3;
+// Addresses asked for besides the one in question, far from it and from one another: another balancer on the LAN may well
+// hold a run of neighbouring addresses, but hardly these too.
+constexpr std::size_t kControls = 3;
+constexpr std::size_t kStride = 61;
 
 std::string sentence(const Address& address, const Mac& mac, const std::string& link) {
   return address.text() + " is in use by " + mac.text() + " on " + link;
@@ -50,8 +52,47 @@ Result<void> AddressProbe::forget_settled(const std::vector<Link>& links, State&
   return {};
 }
 
-Result<AddressProbe::Found> AddressProbe::first_use(const std::vector<Link>& links, const Desired& desired, State& state) {
-  Found found = Found::nothing_new;
+Result<bool> AddressProbe::answers_for_anything(const Link& link, const ProbeAnswer& answer,
+                                                const std::set<Address>& spoken_for) {
+  if (proxies_.contains(answer.mac)) return true;
+  if (strangers_.contains(answer.mac)) return false;
+  std::vector<Address> controls;
+  for (const Prefix& subnet : link.subnets) {
+    if (!subnet.contains(answer.address)) continue;
+    // Around the end of the subnet; its first and last are no addresses of hosts.
+    Address candidate = answer.address;
+    for (std::size_t tries = 0; tries < 32 && controls.size() < kControls; ++tries) {
+      for (std::size_t step = 0; step < kStride; ++step)
+        candidate = candidate == subnet.last() ? subnet.first() : candidate.next();
+      if (candidate == answer.address) break;
+      const bool own = std::find(link.addresses.begin(), link.addresses.end(), candidate) != link.addresses.end();
+      const bool usable = candidate != subnet.first() && candidate != subnet.last() && !own &&
+                          candidate != link.gateway4 && candidate != link.gateway6 && !spoken_for.contains(candidate) &&
+                          std::find(controls.begin(), controls.end(), candidate) == controls.end();
+      if (usable) controls.push_back(candidate);
+    }
+    break;
+  }
+  bool proxy = false;
+  if (controls.size() == kControls) {
+    auto answers = edges_.probe(link, controls, own_);
+    if (!answers) return answers.error();
+    const auto same = std::count_if(answers->begin(), answers->end(),
+                                    [&](const ProbeAnswer& other) { return other.mac == answer.mac; });
+    proxy = static_cast<std::size_t>(same) >= kControls;
+  }
+  (proxy ? proxies_ : strangers_).insert(answer.mac);
+  if (proxy)
+    said_.push_back(answer.mac.text() + " on " + shown_name(link) +
+                    " answers for any address (proxy ARP?): its answers do not count, and cannot warn of a real conflict");
+  return proxy;
+}
+
+Result<bool> AddressProbe::first_use(const std::vector<Link>& links, const Desired& desired, State& state) {
+  bool found = false;
+  std::set<Address> spoken_for;
+  for (const auto& [name, assignment] : state.held)
+    spoken_for.insert(assignment.addresses.begin(), assignment.addresses.end());
   std::set<Address> free;
   for (const Link& link : links) {
     std::vector<Address> asked;
@@ -64,21 +105,11 @@ Result<AddressProbe::Found> AddressProbe::first_use(const std::vector<Link>& lin
     if (!answers) return answers.error().in("probing addresses on " + shown_name(link));
     free.insert(asked.begin(), asked.end());
     for (const ProbeAnswer& answer : *answers) {
-      if (proxies_.contains(answer.mac)) continue;
-      answered_[answer.mac].insert(answer.address);
-      if (answered_[answer.mac].size() < kProxyAnswers) {
-        state.conflicts[answer.address] = sentence(answer.address, answer.mac, shown_name(link));
-        if (found == Found::nothing_new) found = Found::again;
-        continue;
-      }
-      proxies_.insert(answer.mac);
-      for (const Address& address : answered_[answer.mac]) {
-        state.conflicts.erase(address);
-        state.probed.insert(address);
-      }
-      found = Found::from_start;
-      said_.push_back(answer.mac.text() + " on " + shown_name(link) +
-                      " answers for any address (proxy ARP?): its answers do not count, and cannot warn of a real conflict");
+      auto proxy = answers_for_anything(link, answer, spoken_for);
+      if (!proxy) return proxy.error().in("probing addresses on " + shown_name(link));
+      if (*proxy) continue;
+      state.conflicts[answer.address] = sentence(answer.address, answer.mac, shown_name(link));
+      found = true;
     }
   }
   for (const Address& address : free)
@@ -88,12 +119,6 @@ Result<AddressProbe::Found> AddressProbe::first_use(const std::vector<Link>& lin
     if (free.contains(address)) said_.push_back(who + ": not taken");
   }
   std::erase_if(state.held, [](const auto& entry) { return entry.second.addresses.empty(); });
-  // Said before the proxy was recognised as one.
-  std::erase_if(said_, [&](const std::string& text) {
-    return std::any_of(proxies_.begin(), proxies_.end(), [&](const Mac& mac) {
-      return text.find(" is in use by " + mac.text()) != std::string::npos;
-    });
-  });
   return found;
 }
 

@@ -19,17 +19,18 @@ class AddressProbe {
 
   // Addresses of `state.conflicts` for which nobody answers any more are free again.
   Result<void> forget_settled(const std::vector<Link>& links, State& state);
-  // Probes VIPs that were never used. `again`: `state` gained or lost a conflict, so allocation has to be asked again;
-  // `from_start`: and from what was held before, because addresses were passed over for a proxy's sake.
-  enum class Found : std::uint8_t { nothing_new, again, from_start };
-  Result<Found> first_use(const std::vector<Link>& links, const Desired& desired, State& state);
+  // Probes VIPs that were never used. True: `state` has another conflict, so allocation has to be asked again.
+  Result<bool> first_use(const std::vector<Link>& links, const Desired& desired, State& state);
   [[nodiscard]] const std::vector<std::string>& said() const { return said_; }
 
  private:
+  // Does this MAC also answer for addresses that nobody has any reason to hold? Asks once a MAC.
+  Result<bool> answers_for_anything(const Link& link, const ProbeAnswer& answer, const std::set<Address>& spoken_for);
+
   const Edges& edges_;
   const std::set<Mac>& own_;
-  std::map<Mac, std::set<Address>> answered_;  // by strangers, in this pass
-  std::set<Mac> proxies_;
+  std::set<Mac> strangers_;  // asked about, and found to hold what they answer for
+  std::set<Mac> proxies_;    // answer for anything
   std::vector<std::string> said_;
 };
 

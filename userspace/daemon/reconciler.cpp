@@ -186,8 +186,7 @@ Result<Judgement> Reconciler::judge(const Observation& seen, Wire wire, bool ret
     if (wire == Wire::silent) break;
     auto found = probe.first_use(seen.machine.links, judged.desired, judged.state);
     if (!found) return found.error();
-    if (*found == AddressProbe::Found::nothing_new) break;
-    if (*found == AddressProbe::Found::from_start) judged.state.held = seen.state.held;
+    if (!*found) break;
   }
   const auto& said = probe.said();
   judged.warnings.insert(judged.warnings.end(), said.begin(), said.end());

@@ -23,7 +23,7 @@
 namespace xlb {
 
 struct PassOptions {
-  std::chrono::milliseconds lock_patience{5000};
+  std::chrono::milliseconds lock_patience{60'000};  // a script may start a dozen commands that all probe
   std::chrono::milliseconds place_patience{300};  // how long to wait for neighbours that nobody had asked for
   bool retry_conflicts = true;                    // ask again for addresses that somebody else had answered for
   int announcements = 3;                          // rounds at 0, 50 and 200 ms; the daemon goes on by itself after the first

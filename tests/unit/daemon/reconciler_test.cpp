@@ -206,6 +206,25 @@ TEST_F(ReconcilerTest, SomethingThatAnswersForEverythingIsOnlyWarnedAbout) {
   EXPECT_FALSE(fake::says(outcome->warnings, "is in use by"));
 }
 
+TEST_F(ReconcilerTest, AProxyIsRecognisedForAnAddressThatWasAskedForToo) {
+  Mac proxy;
+  proxy.bytes = {0xde, 0xad, 0, 0, 0, 1};
+  world_.proxy = proxy;
+  must_apply(pool("192.168.0.200-192.168.0.250"));
+  must_apply(service("web", "10.42.0.8", "metallb.io/loadBalancerIPs: 192.168.0.210"));
+  EXPECT_TRUE(owned("192.168.0.210"));
+}
+
+TEST_F(ReconcilerTest, ANeighbourWithARunOfAddressesIsNoProxy) {
+  Mac stranger;
+  stranger.bytes = {0xaa, 0xbb, 0xcc, 0, 0, 1};
+  for (const char* held : {"192.168.0.200", "192.168.0.201", "192.168.0.202", "192.168.0.203"})
+    world_.strangers[address(held)] = stranger;
+  must_apply(pool("192.168.0.200-192.168.0.250") + "---\n" + service("web", "10.42.0.8"));
+  EXPECT_TRUE(owned("192.168.0.204"));
+  EXPECT_EQ(state().conflicts.size(), 4u);
+}
+
 TEST_F(ReconcilerTest, ADamagedStateFileMovesNoAddress) {
   must_apply(pool("192.168.0.200-192.168.0.250") + "---\n" + service("aaa", "10.42.0.8") + "---\n" + service("bbb", "10.42.0.9"));
   // "aaa" goes: "bbb" now holds what a fresh allocation would not give it.
