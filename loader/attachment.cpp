@@ -113,9 +113,9 @@ Result<AttachedLink> Attachment::attach(const AttachRequest& request) {
   if (!programs) return programs.error();
   auto tables = KernelTables::open(pins_.folder());
   if (!tables) return tables.error();
-  auto installed = tables->read();
-  if (!installed) return installed.error();
-  Rows& rows = installed->links;
+  auto read = tables->links();
+  if (!read) return read.error();
+  Rows& rows = *read;
   if (auto gone = forget_gone_links(*tables, rows); !gone) return gone.error();
 
   Undo undo;  // after everything that its steps use
@@ -172,7 +172,15 @@ Result<AttachedLink> Attachment::attach(const AttachRequest& request) {
   undo.keep();
   undo_pins.keep();
   AttachedLink link{interface.name, interface.ifindex, xdp->mode, {}, {}};
-  std::vector<std::string> said{xdp->reason, *mounted, *cleared, sockets};
+  const bool vlans = std::any_of(rows.begin(), rows.end(), [&](const auto& row) {
+    return is_lan(row) && row.first.ifindex == interface.ifindex && row.first.vlan != 0;
+  });
+  // A NIC that takes the tag out of the frame hides it from XDP, which then sees frames of a VLAN as untagged ones.
+  const std::string tags = xdp->mode != AttachMode::tc && vlans
+                               ? "XDP may not see VLAN tags that the NIC takes out of the frame: ethtool -K " +
+                                     interface.name + " rxvlan off"
+                               : "";
+  std::vector<std::string> said{xdp->reason, *mounted, *cleared, sockets, tags};
   said.insert(said.end(), strangers->notes.begin(), strangers->notes.end());
   link.reason = joined(said);
   if (xdp->mode != AttachMode::tc) link.programs.emplace_back("xlb_lan");
@@ -309,9 +317,9 @@ Result<void> Attachment::upgrade() {
   if (!programs) return programs.error();
   auto tables = KernelTables::open(pins_.folder());
   if (!tables) return tables.error();
-  auto installed = tables->read();
-  if (!installed) return installed.error();
-  if (auto swapped = swap(installed->links, *programs); !swapped) return swapped;
+  auto read = tables->links();
+  if (!read) return read.error();
+  if (auto swapped = swap(*read, *programs); !swapped) return swapped;
   return programs->pin(pins_);
 }
 
@@ -323,9 +331,9 @@ Result<void> Attachment::detach(const std::string& interface) {
   if (!exists(pins_.tables())) return Error{interface + " is not attached; nothing is"};
   auto tables = KernelTables::open(pins_.folder());
   if (!tables) return tables.error();
-  auto installed = tables->read();
-  if (!installed) return installed.error();
-  Rows& rows = installed->links;
+  auto read = tables->links();
+  if (!read) return read.error();
+  Rows& rows = *read;
   if (auto gone = forget_gone_links(*tables, rows); !gone) return gone;
   std::uint32_t wanted = 0;
   std::string others;
@@ -382,11 +390,11 @@ Result<void> Attachment::take_everything_away() {
   if (exists(pins_.tables())) {
     auto tables = KernelTables::open(pins_.folder());
     if (!tables) return tables.error();
-    auto installed = tables->read();
-    if (!installed) return installed.error();
-    for (const auto& row : installed->links) {
+    auto read = tables->links();
+    if (!read) return read.error();
+    for (const auto& row : *read) {
       if (row.first.vlan != 0) continue;
-      auto gone = take_link_away(*tables, installed->links, row.first.ifindex);
+      auto gone = take_link_away(*tables, *read, row.first.ifindex);
       if (!gone) return gone;
     }
   } else {
@@ -433,9 +441,9 @@ Result<std::vector<AttachedLink>> Attachment::attached() {
   std::vector<AttachedLink> links;
   auto tables = KernelTables::open(pins_.folder());
   if (!tables) return tables.error();
-  auto installed = tables->read();
-  if (!installed) return installed.error();
-  for (const auto& row : installed->links) {
+  auto read = tables->links();
+  if (!read) return read.error();
+  for (const auto& row : *read) {
     const auto found = interfaces_.find(row.first.ifindex);
     if (!is_lan(row) || row.first.vlan != 0 || found == interfaces_.end()) continue;
     const InterfaceFacts& interface = found->second;

@@ -147,13 +147,21 @@ Capacity KernelTables::capacity() const {
   return {maps_.services.entries(), maps_.backends.entries(), maps_.slots.entries(), maps_.sources.entries()};
 }
 
-Result<Tables> KernelTables::read() {
-  Tables tables;
+Result<std::map<LinkKey, lb_link>> KernelTables::links() const {
+  std::map<LinkKey, lb_link> links;
   auto done = maps_.links.each([&](const lb_link_key& key, const lb_link& row) {
-    tables.links[{key.ifindex, key.vlan}] = row;
+    links[{key.ifindex, key.vlan}] = row;
   });
   if (!done) return done.error();
-  done = maps_.vips.each(
+  return links;
+}
+
+Result<Tables> KernelTables::read() {
+  Tables tables;
+  auto links_read = links();
+  if (!links_read) return links_read.error();
+  tables.links = std::move(*links_read);
+  auto done = maps_.vips.each(
       [&](const lb_addr& address, const lb_vip& row) { tables.vips[Address::from_abi(address)] = row; });
   if (!done) return done.error();
   done = maps_.services.each([&](const lb_service_key& key, const lb_service& row) {

@@ -3,6 +3,7 @@
 // veths, groups) is not here.
 #pragma once
 
+#include <map>
 #include <optional>
 #include <string>
 #include <vector>
@@ -30,6 +31,8 @@ class KernelTables {
 
   // Everything but `returns` and `groups`, which live in no table.
   Result<Tables> read();
+  // Only the links: attaching and detaching need no more.
+  Result<std::map<LinkKey, lb_link>> links() const;
   Result<std::optional<lb_link>> link(const LinkKey& key) const;
 
   // Safe to run again: what is already so stays so.

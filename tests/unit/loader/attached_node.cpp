@@ -9,8 +9,8 @@
 
 #include <array>
 #include <fstream>
+#include <map>
 #include <regex>
-#include <set>
 #include <sstream>
 
 #include "loader/bpf_map.hpp"
@@ -53,7 +53,9 @@ void AttachedNode::SetUp() {
       "ip addr add 192.168.0.10/24 dev lan0; ip addr add fd00::10/64 dev lan0\n");
   done = far_->run("for i in lan0 lan1 pod0 pod1; do ip link set far-$i up; done");
   ASSERT_TRUE(done) << done.error().text;
-  run("for try in $(seq 200); do ip link | grep -q 'NO-CARRIER.* state' || break; sleep 0.02; done");
+  // Carriers come up in the kernel's own time.
+  run("for try in $(seq 500); do [ $(ip link | grep -c 'LOWER_UP.* state UP') = 5 ] && exit; sleep 0.02; done; ip "
+      "link; exit 1");
   auto plane = open_data_plane(pin_dir());
   ASSERT_TRUE(plane) << plane.error().text;
   plane_ = std::move(*plane);
@@ -84,7 +86,9 @@ std::uint32_t AttachedNode::ifindex(const std::string& name) const {
 
 std::string AttachedNode::everything() const {
   const std::string text = output(
-      "ip -d link; ip addr; ip maddr; ip route show table all; ip -6 route show table all; ip rule; ip -6 neigh show "
+      // What ip has to say about other people's namespaces that come and go is no difference.
+      "exec 2>/dev/null; ip -d link; ip addr; ip maddr; ip route show table all; ip -6 route show table all; ip "
+      "rule; ip -6 neigh show "
       "proxy; tc qdisc\n"
       "for i in lan0 lan1 pod0 pod1 cni0; do ip link show $i > /dev/null 2>&1 || continue\n"
       "echo filters of $i; tc filter show dev $i ingress; tc filter show dev $i egress\n"
@@ -95,20 +99,20 @@ std::string AttachedNode::everything() const {
   return std::regex_replace(text, std::regex("[a-z_]+_timer +[0-9.]+ ?"), "");
 }
 
+// The kernel lists groups and routes in an order of its own, which says nothing.
 std::string AttachedNode::difference(const std::string& before, const std::string& after) {
-  std::string said;
-  const auto tell = [&said](const char* sign, const std::string& text, const std::string& other) {
+  std::map<std::string, int> counts;
+  const auto count = [&counts](const std::string& text, int one) {
     std::istringstream lines(text);
-    std::set<std::string> known;
-    std::istringstream others(other);
-    for (std::string line; std::getline(others, line);) known.insert(line);
-    for (std::string line; std::getline(lines, line);) {
-      if (!known.contains(line)) said += sign + line + "\n";
-    }
+    for (std::string line; std::getline(lines, line);) counts[line] += one;
   };
-  tell("- ", before, after);
-  tell("+ ", after, before);
-  return said.empty() && before != after ? "the same lines, otherwise" : said;
+  count(before, -1);
+  count(after, 1);
+  std::string said;
+  for (const auto& [line, more] : counts) {
+    if (more != 0) said += (more < 0 ? "- " : "+ ") + line + "\n";
+  }
+  return said;
 }
 
 std::string AttachedNode::filters(const std::string& interface) const {
