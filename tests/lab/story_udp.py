@@ -109,3 +109,19 @@ class Datagrams(Story):
         finally:
             for udp in sockets:
                 udp.close()
+
+
+class PodsWithTheLansMtu(Datagrams):
+    """Every piece fits: none of a datagram's pieces leaves the fast path."""
+    LAB = {"pod_mtu": 1500}
+    test_path_mtu_towards_the_pod = None  # there is nothing to discover
+
+    def test_pieces_stay_on_the_fast_path(self) -> None:
+        before = self.verdicts()
+        for vip in (FIRST_VIP, FIRST_VIP6):
+            for _ in range(20):
+                self.both_ways(vip, 5000)
+        counted = self.counted(before)
+        self.assertGreaterEqual(counted.get("fragment_in", 0), 120)
+        self.assertGreaterEqual(counted.get("fragment_out", 0), 120)
+        self.assertFalse(set(counted) & {"to_kernel", "fragment_unknown", "returned_kernel"}, counted)
