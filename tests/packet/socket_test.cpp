@@ -147,9 +147,10 @@ class SocketTest : public PacketTest {
   }
 
   // "connected <peer>" or the error's name.
-  static std::string connect_to(Name to, int type = SOCK_STREAM, int protocol = 0) {
-    const int file = socket(to.family(), type | SOCK_NONBLOCK, protocol);
+  static std::string connect_to(Name to, int type = SOCK_STREAM, std::optional<Name> from = {}) {
+    const int file = socket(to.family(), type | SOCK_NONBLOCK, 0);
     if (file < 0) return std::string("socket: ") + std::strerror(errno);
+    if (from && bind(file, from->get(), from->size) != 0) return std::string("bind: ") + std::strerror(errno);
     if (connect(file, to.get(), to.size) != 0 && errno != EINPROGRESS) return std::strerror(errno);
     pollfd wait{.fd = file, .events = POLLOUT, .revents = 0};
     if (type == SOCK_STREAM && poll(&wait, 1, 300) <= 0) return "no answer";
@@ -252,6 +253,19 @@ TEST_P(SocketTest, SecondBackendTakesOver) {
   rig().set_backend(kPodA, dead);
   EXPECT_EQ(as_client([&] { return connect_to(Name(vip, 80)); }), "connected " + vip_text(80));
   EXPECT_EQ(accepted(second_server_), 1);
+}
+
+TEST_P(SocketTest, SourceRangesAskForTheAddressThatTheSocketIsBoundTo) {
+  // Before connect() a socket has no source unless it is bound: who does not say where from may not.
+  rig().set_service(kVipId, 80, IPPROTO_TCP, service_row(kWeb, XLB_SERVICE_SOURCES));
+  rig().allow_source(kWeb, node_address, v4() ? 32 : 128);
+  const Name bound(node_address, 0), elsewhere(v4() ? "192.168.9.10" : "fd09::10", 0);
+  EXPECT_EQ(as_client([&] { return connect_to(Name(vip, 80), SOCK_STREAM, bound); }), "connected " + vip_text(80));
+  EXPECT_EQ(counted(XLB_VERDICT_DENIED), 0u);
+  EXPECT_EQ(as_client([&] { return connect_to(Name(vip, 80), SOCK_STREAM, elsewhere); }),
+            std::strerror(ECONNREFUSED));
+  EXPECT_EQ(as_client([&] { return connect_to(Name(vip, 80)); }), std::strerror(ECONNREFUSED));
+  EXPECT_EQ(counted(XLB_VERDICT_DENIED), 2u);
 }
 
 TEST_P(SocketTest, VipWithFallBackIsKubeProxys) {
