@@ -34,6 +34,7 @@ std::vector<ServiceOutcome> service_outcomes(const Assignments& before, const Ju
     for (const ChangeReport& report : change->report)
       if (report.object.kind == "Service" && report.change != Change::deleted) named.insert(report.object.name);
   std::set<ObjectName> all;
+  for (const auto& [name, assignment] : before) all.insert(name);
   for (const auto& [name, assignment] : judged.state.held) all.insert(name);
   for (const auto& [name, refusal] : judged.desired.refusals) all.insert(name);
   std::vector<ServiceOutcome> outcomes;

@@ -283,6 +283,8 @@ TEST_F(ReconcilerTest, RemovingAServiceDropsItsVip) {
   auto outcome = reconciler().remove({{"Service", {"default", "web"}}}, kQuick);
   ASSERT_TRUE(outcome) << outcome.error().text;
   EXPECT_EQ(outcome->dropped, std::vector<Address>{address("192.168.0.200")});
+  ASSERT_EQ(outcome->services.size(), 1u);
+  EXPECT_TRUE(outcome->services[0].addresses.empty());
   EXPECT_FALSE(owned("192.168.0.200"));
   EXPECT_TRUE(state().held.empty());
 }
