@@ -93,7 +93,11 @@ Result<AttachedLink> Attachment::attach(const AttachRequest& request) {
   std::uint32_t node_map = 0;
   if (had_tables) {
     auto node = open_pin(pins_.tables() + "/xlb_node");
-    if (!node) return node.error();
+    if (!node) {
+      return Error{node.error().text +
+                   ": pins have been removed there; take the rest away with xdp-lb detach --all, then "
+                   "attach again"};
+    }
     node_map = map_id(node->get());
   }
   auto strangers = look_for_strangers(socket_, interface, node_map, pins_.xdp_link(interface.ifindex));
@@ -386,22 +390,18 @@ Result<void> Attachment::take_everything_away() {
     if (auto gone = remove_xdp(pins_.links() + "/" + name); !gone) return gone;
   }
   if (auto gone = remove_socket_programs(pins_); !gone) return gone;
-  bool qdiscs_unknown = false;
-  if (exists(pins_.tables())) {
-    auto tables = KernelTables::open(pins_.folder());
-    if (!tables) return tables.error();
-    auto read = tables->links();
-    if (!read) return read.error();
+  // Tables that cannot be read (another layout, a pin removed by hand) must not keep anybody from getting rid of us.
+  auto tables = KernelTables::open(pins_.folder());
+  auto read = tables ? tables->links() : Result<Rows>(tables.error());
+  if (read) {
     for (const auto& row : *read) {
       if (row.first.vlan != 0) continue;
-      auto gone = take_link_away(*tables, *read, row.first.ifindex);
-      if (!gone) return gone;
+      if (auto gone = take_link_away(*tables, *read, row.first.ifindex); !gone) return gone;
     }
-  } else {
-    auto others = pins_.other_abis();
-    if (!others) return others.error();
-    qdiscs_unknown = !others->empty();
   }
+  auto others = pins_.other_abis();
+  if (!others) return others.error();
+  const bool qdiscs_unknown = !read && (exists(pins_.tables()) || !others->empty());
   if (auto gone = sweep_filters(qdiscs_unknown); !gone) return gone;
   return pins_.remove_all();
 }

@@ -88,7 +88,11 @@ Result<void> reuse(bpf_map* map, const Pins& pins) {
   const std::string name = bpf_map__name(map);
   const std::string path = pins.tables() + "/" + name;
   auto pinned = open_pin(path);
-  if (!pinned) return pinned.error();
+  if (!pinned) {
+    return Error{pinned.error().text +
+                 ": pins have been removed there; take the rest away with xdp-lb detach --all, then "
+                 "attach again"};
+  }
   auto shape = map_shape(pinned->get());
   if (!shape) return shape.error().in(path);
   if (shape->type != bpf_map__type(map) || shape->key_size != bpf_map__key_size(map) ||

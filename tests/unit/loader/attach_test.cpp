@@ -352,6 +352,20 @@ TEST_F(AttachTest, PinsRemovedByHandAreSwept) {
   EXPECT_EQ(difference(before, everything()), "");
 }
 
+TEST_F(AttachTest, OnePinRemovedByHand) {
+  const std::string before = everything();
+  for (const char* pin : {"xlb_node", "xlb_flows", "xlb_links"}) {
+    attach("lan0", AttachMode::generic);
+    run("rm " + pin_dir() + "/v1/" + pin + " " + pin_dir() + "/programs/build-* -r");
+    const std::string said = refusal({"lan0", AttachMode::tc, {}, {}});
+    EXPECT_TRUE(has(said, pin)) << said;
+    EXPECT_TRUE(has(said, "detach --all")) << said;
+    const auto gone = plane().detach_all();
+    ASSERT_TRUE(gone) << gone.error().text;
+    EXPECT_EQ(difference(before, everything()), "") << pin;
+  }
+}
+
 TEST_F(AttachTest, InterfaceThatHasGone) {
   attach("lan0", AttachMode::generic);
   run("ip link del lan0");
