@@ -3,6 +3,9 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
+#include <functional>
+
 #include "userspace/cli/service_arguments.hpp"
 #include "userspace/cli/tree.hpp"
 
@@ -148,7 +151,9 @@ TEST_F(TreeTest, EveryCommandAndOptionIsInTheDocumentAndInEveryCompletion) {
     for (const CLI::Option* option : app.get_options()) {
       EXPECT_NE(option->get_description(), "") << option->get_name();
       for (const std::string& name : option->get_lnames()) {
-        if (name != "help") EXPECT_NE(document.find("--" + name), std::string::npos) << name;
+        if (name != "help") {
+          EXPECT_NE(document.find("--" + name), std::string::npos) << name;
+        }
         for (const std::string& script : scripts) EXPECT_NE(script.find(name), std::string::npos) << name;
       }
     }
@@ -157,8 +162,10 @@ TEST_F(TreeTest, EveryCommandAndOptionIsInTheDocumentAndInEveryCompletion) {
 }
 
 TEST_F(TreeTest, EveryGlobalOptionHasAVariable) {
-  for (const CLI::Option* option : app_.get_options())
-    if (option->get_single_name() != "help") EXPECT_TRUE(option->get_envname().starts_with("XDP_LB_")) << option->get_name();
+  for (const CLI::Option* option : app_.get_options()) {
+    if (option->get_single_name() == "help") continue;
+    EXPECT_TRUE(option->get_envname().starts_with("XDP_LB_")) << option->get_name();
+  }
 }
 
 }  // namespace
