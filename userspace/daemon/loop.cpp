@@ -67,10 +67,12 @@ Result<void> Loop::turn(Clock::time_point latest) {
     ready(event.events);
   }
   const auto now = Clock::now();
-  std::vector<Timer> due;
+  // In the order of their times, also when a stall made several due at once.
+  std::vector<std::pair<Clock::time_point, Timer>> due;
   for (const auto& [timer, entry] : timers_)
-    if (entry.when <= now) due.push_back(timer);
-  for (const Timer timer : due) {
+    if (entry.when <= now) due.emplace_back(entry.when, timer);
+  std::sort(due.begin(), due.end());
+  for (const auto& [when, timer] : due) {
     auto node = timers_.extract(timer);
     if (!node.empty()) node.mapped().action();
   }

@@ -9,7 +9,7 @@ namespace {
 using fake::address;
 
 const PassOptions kQuick{.lock_patience = std::chrono::milliseconds(50),
-                         .place_patience = std::chrono::milliseconds(500),
+                         .place_patience = std::chrono::seconds(10),
                          .retry_conflicts = true,
                          .announcements = 1};
 
