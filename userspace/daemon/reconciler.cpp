@@ -243,7 +243,9 @@ Result<Outcome> Reconciler::carry_out(const Observation& seen, const Judgement& 
   }
   if (seen.state_damage) {
     if (auto moved = set_aside(settings_.state_file()); !moved) return moved.error();
-    outcome.warnings.push_back(*seen.state_damage + ": set aside; assignments were taken from what the kernel holds");
+    outcome.warnings.push_back(settings_.state_file().string() +
+                               " was cut short or damaged: set aside (as state.json.damaged); services keep the "
+                               "addresses that the kernel holds for them");
   }
   if (seen.state_damage || !same(seen.state, judged.state)) {
     if (auto made = make_folder(settings_.config_dir); !made) return made.error();
