@@ -2,6 +2,7 @@
 // Attaching, swapping and detaching, each as one act: it is done, or what was there is still there.
 #pragma once
 
+#include <cstdint>
 #include <map>
 #include <string>
 #include <vector>

@@ -5,6 +5,7 @@
 
 #include <linux/netlink.h>
 
+#include <cstdint>
 #include <map>
 #include <utility>
 

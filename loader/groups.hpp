@@ -3,6 +3,7 @@
 // "who has this VIP?". See groups.cpp for how it is held.
 #pragma once
 
+#include <cstdint>
 #include <set>
 
 #include "loader/netlink_socket.hpp"

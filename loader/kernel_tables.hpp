@@ -3,6 +3,7 @@
 // veths, groups) is not here.
 #pragma once
 
+#include <cstdint>
 #include <map>
 #include <optional>
 #include <string>

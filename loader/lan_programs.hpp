@@ -2,6 +2,7 @@
 // The programs of one LAN link: the XDP program by a pinned link where the mode asks for it, and its twins at clsact.
 #pragma once
 
+#include <cstdint>
 #include <string>
 
 #include "loader/attach_checks.hpp"

@@ -3,6 +3,7 @@
 // address is to be found: route -> bridge -> neighbour -> forwarding database -> veth, or the veth itself.
 #pragma once
 
+#include <cstdint>
 #include <functional>
 #include <map>
 #include <memory>

@@ -2,6 +2,7 @@
 // The pin directory: where it may be, what lies in it, and how it goes again.
 #pragma once
 
+#include <cstdint>
 #include <string>
 #include <vector>
 

@@ -2,6 +2,7 @@
 // The words of `service add` as the objects they stand for.
 #pragma once
 
+#include <cstdint>
 #include <string>
 #include <vector>
 

@@ -3,6 +3,7 @@
 // comes from the kernel's tables, names and reasons from the declarations.
 #pragma once
 
+#include <cstdint>
 #include <string>
 
 #include "userspace/cli/render.hpp"

@@ -3,6 +3,7 @@
 // taken by name instead of at random, so that the answer is predictable.
 #pragma once
 
+#include <cstdint>
 #include <map>
 
 #include "userspace/core/model.hpp"

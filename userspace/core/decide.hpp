@@ -2,6 +2,7 @@
 // From what is declared and what this machine looks like to what this node should do. Pure: time comes in as facts.
 #pragma once
 
+#include <cstdint>
 #include <map>
 #include <string>
 #include <vector>

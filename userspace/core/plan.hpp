@@ -3,6 +3,7 @@
 // VIPs, then who is asked for them (groups); removal in reverse. apply(plan(a, b), a) == b.
 #pragma once
 
+#include <cstdint>
 #include <string>
 #include <variant>
 #include <vector>

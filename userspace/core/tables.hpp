@@ -3,6 +3,7 @@
 // map: where programs sit on veths, and which solicited-node groups a link has joined.
 #pragma once
 
+#include <cstdint>
 #include <map>
 #include <set>
 #include <vector>

@@ -3,6 +3,7 @@
 // are heard, by the credentials that the kernel vouches for. What the lines say is in request.hpp.
 #pragma once
 
+#include <cstdint>
 #include <filesystem>
 #include <functional>
 #include <memory>

@@ -3,6 +3,7 @@
 // control socket. What is set up keeps serving without it: it may be killed, stopped and replaced at any time.
 #pragma once
 
+#include <cstdint>
 #include <memory>
 #include <set>
 

@@ -2,6 +2,7 @@
 // Lines are past-tense facts with keys from the words of the house: `vip taken vip=192.168.0.200 links=eth0`.
 #pragma once
 
+#include <cstdint>
 #include <memory>
 #include <string>
 #include <string_view>

@@ -2,6 +2,7 @@
 // What must hold of tables at every instant, and random intents to try it on.
 #pragma once
 
+#include <cstdint>
 #include <cstring>
 #include <set>
 #include <string>
