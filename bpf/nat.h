@@ -108,26 +108,37 @@ INLINE long write_addresses(struct __sk_buff *skb, const struct packet *packet, 
 	return replace_address(skb, packet, side, from, to);
 }
 
-/* Address and port of one side of a TCP or UDP packet, or of the first fragment of one. 0, or negative: drop it. */
-INLINE long translate(struct __sk_buff *skb, const struct packet *packet, int side, const struct lb_addr *from,
-		      __be16 from_port, const struct lb_addr *to, __be16 to_port)
+/*
+ * Puts (to, to_port) in the place of one side's address and port, in a TCP or UDP packet or the first fragment of one.
+ * 0, or negative: drop it. A global function (verdict.h says why).
+ */
+__noinline int xlb_translate(struct __sk_buff *skb, const struct packet *packet, const struct lb_addr *to, __u32 port,
+			     int side)
 {
-	__u64 flags = packet->protocol == IPPROTO_UDP ? BPF_F_MARK_MANGLED_0 : 0;
-	__u32 at = packet->l4 + checksum_offset(packet->protocol);
+	__be16 to_port = (__be16)port;
+	const struct lb_addr *from;
+	__be16 from_port;
+	__u64 flags;
+	__u32 at;
 
+	if (!packet || !to)
+		return -1;
+	from = side == SOURCE_SIDE ? &packet->source : &packet->destination;
+	from_port = side == SOURCE_SIDE ? packet->source_port : packet->destination_port;
+	flags = packet->protocol == IPPROTO_UDP ? BPF_F_MARK_MANGLED_0 : 0;
+	at = packet->l4 + checksum_offset(packet->protocol);
 	if (packet->no_checksum) {
-		/* Nothing in the packet takes back the change in a sum that the NIC made; IPv4's header does for its
-		 * address. */
+		/* Nothing takes back the change in a sum that the NIC made, but for IPv4's header the address's. */
 		bpf_csum_update(skb, packet->ipv6
 					 ? sum_add(sum_change_address(from, to), sum_change16(from_port, to_port))
 					 : sum_change16(from_port, to_port));
-		return write_addresses(skb, packet, side, from, to, to_port);
+		return (int)write_addresses(skb, packet, side, from, to, to_port);
 	}
 	if (replace_address_in_checksum(skb, at, from, to, packet->ipv6, flags))
 		return -1;
 	if (from_port != to_port && bpf_l4_csum_replace(skb, at, from_port, to_port, flags | 2))
 		return -1;
-	return write_addresses(skb, packet, side, from, to, to_port);
+	return (int)write_addresses(skb, packet, side, from, to, to_port);
 }
 
 #endif /* XLB_BPF_NAT_H */

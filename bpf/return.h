@@ -147,7 +147,7 @@ INLINE int return_flow(struct __sk_buff *skb, int program, const struct lb_node 
 	if (fate == FLOW_ENDS) {
 		delete_flow(&key, &forward_key, where);
 	}
-	if (translate(skb, packet, SOURCE_SIDE, &packet->source, packet->source_port, &vip, vip_port))
+	if (xlb_translate(skb, packet, &vip, vip_port, SOURCE_SIDE))
 		return return_failed(program, node, packet);
 	return leave(skb, program, node, packet, l3_ifindex, XLB_VERDICT_RETURNED);
 }

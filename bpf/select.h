@@ -68,34 +68,31 @@ struct choice {
 	__u32 second_id; /* the slot's other one, 0: none */
 };
 
-/* The slot's backends, best first; an empty choice when neither can be used. */
-INLINE void choose_by_slot(const struct lb_service *service, __u32 hash, struct choice *choice)
+/* The slot's backends as ids, best first: the one to take in the low half, the other in the high half; 0: none. */
+__noinline __u64 xlb_slot_backends(const struct lb_service *service, __u32 hash)
 {
 	struct lb_slot *slot;
-	struct lb_backend *first, *second;
 	__u32 index;
 
-	choice->backend = NULL;
-	choice->backend_id = 0;
-	choice->second_id = 0;
-	if (service->slot_count == 0)
-		return;
+	if (!service || service->slot_count == 0)
+		return 0;
 	index = service->slot_base + (hash & (service->slot_count - 1));
 	slot = bpf_map_lookup_elem(&xlb_slots, &index);
 	if (!slot)
-		return;
-	first = backend_by_id(slot->first);
-	if (usable(first)) {
-		choice->backend = first;
-		choice->backend_id = slot->first;
-		choice->second_id = slot->second;
-		return;
-	}
-	second = backend_by_id(slot->second);
-	if (usable(second)) {
-		choice->backend = second;
-		choice->backend_id = slot->second;
-	}
+		return 0;
+	if (usable(backend_by_id(slot->first)))
+		return (__u64)slot->second << 32 | slot->first;
+	return usable(backend_by_id(slot->second)) ? slot->second : 0;
+}
+
+/* An empty choice when neither of the slot's backends can be used. */
+INLINE void choose_by_slot(const struct lb_service *service, __u32 hash, struct choice *choice)
+{
+	__u64 ids = xlb_slot_backends(service, hash);
+
+	choice->backend_id = (__u32)ids;
+	choice->second_id = (__u32)(ids >> 32);
+	choice->backend = backend_by_id(choice->backend_id);
 }
 
 INLINE bool source_allowed(const struct lb_service *service, const struct lb_addr *client)
@@ -147,20 +144,27 @@ INLINE void remember_affinity(const struct lb_service *service, const struct lb_
 	bpf_map_update_elem(&xlb_affinity, &key, &value, BPF_ANY);
 }
 
+#define CLASH 0x100u
+
 /*
  * The same client port to the same backend through another VIP (or another port of it): the backend could not tell the
- * two apart, and the answers of one would go out under the other's address. *where: a stale entry of that key is there.
+ * two apart, and the answers of one would go out under the other's address. Where an entry of that key was found
+ * (IN_…), with CLASH when it is such a flow and lives.
  */
-INLINE bool clashes(const struct lb_flow_key *reverse_key, const struct packet *packet, const struct lb_node *node,
-		    __u64 now, __u32 *where)
+__noinline __u32 xlb_clashes(const struct lb_flow_key *reverse_key, const struct packet *packet,
+			     const struct lb_node *node, __u64 now)
 {
-	struct lb_flow *other = find_flow(reverse_key, where);
+	struct lb_flow *other;
+	__u32 where;
 
+	if (!reverse_key || !packet || !node)
+		return IN_NONE;
+	other = find_flow(reverse_key, &where);
 	if (!other || other->state == XLB_FLOW_CLOSING || !flow_live(other, packet->protocol, node, now))
-		return false;
+		return where;
 	if (same_address(&other->vip, &packet->destination) && other->vip_port == packet->destination_port)
-		return false;
-	return backend_of(other->backend_id, other->generation) != NULL;
+		return where;
+	return backend_of(other->backend_id, other->generation) ? where | CLASH : where;
 }
 
 #endif /* XLB_BPF_SELECT_H */

@@ -238,7 +238,8 @@ static __noinline int begin_flow(const struct lan *lan, const struct packet *pac
 	}
 	key_from_backend(&keys->reverse, &choice.backend->address, choice.backend->port, &packet->source,
 			 packet->source_port, packet->protocol);
-	if (clashes(&keys->reverse, packet, lan->node, now, &where)) {
+	where = xlb_clashes(&keys->reverse, packet, lan->node, now);
+	if (where & CLASH) {
 		if (!choice.second_id) { /* remembered by affinity: the slot knows another one */
 			choose_by_slot(service, hash_client(service, &packet->source, packet->source_port), &by_slot);
 			choice.second_id =
@@ -252,7 +253,8 @@ static __noinline int begin_flow(const struct lan *lan, const struct packet *pac
 		choice.second_id = 0;
 		key_from_backend(&keys->reverse, &second->address, second->port, &packet->source, packet->source_port,
 				 packet->protocol);
-		if (clashes(&keys->reverse, packet, lan->node, now, &where))
+		where = xlb_clashes(&keys->reverse, packet, lan->node, now);
+		if (where & CLASH)
 			return BEGIN_CLASH;
 	}
 	remember_affinity(service, &packet->source, now, &choice);
@@ -363,8 +365,7 @@ static __noinline int steer_flow(struct __sk_buff *skb, const struct lan *lan, c
 		demote(&keys.forward);
 		demote(&keys.reverse);
 	}
-	if (translate(skb, packet, DESTINATION_SIDE, &packet->destination, packet->destination_port, &backend->address,
-		      backend->port))
+	if (xlb_translate(skb, packet, &backend->address, backend->port, DESTINATION_SIDE))
 		return failed(lan, packet);
 	return deliver(skb, lan, packet, backend, through_kernel, XLB_VERDICT_TO_POD);
 }
