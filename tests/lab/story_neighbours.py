@@ -7,7 +7,7 @@ import json
 import time
 
 from . import servers
-from .lab import LAN_CLIENT, LAN_CLIENT6
+from .lab import GATEWAY, LAN_CLIENT, LAN_CLIENT6
 from .namespace import Namespace
 from .servers import Server
 from .story import FIRST_VIP, FIRST_VIP6, MODE, Story, service
@@ -123,6 +123,10 @@ class Taken(Story):
         self.node.start(str(self.lab.binary), "run", stdout=self.lab.directory / "daemon.log")
         self.printer.remove()
         self.lan.forget_neighbours()
+        # The kernel takes a namespace down in the background: for a moment it still answers.
+        for address, ask in ((FIRST_VIP, lambda: who_has(self.lan, FIRST_VIP, "0.0.0.0")),
+                             (FIRST_VIP6, lambda: solicit(self.lan, FIRST_VIP6, LAN_CLIENT6))):
+            eventually(f"nobody answers for {address}", lambda ask=ask: not ask(), within=10)
         self.node.lb("attach", "eth0", "--mode", MODE)
         for vip in (FIRST_VIP, FIRST_VIP6):
             eventually(f"{vip} is taken when nobody answers any more", lambda vip=vip: http(self.lan, vip, timeout=0.5),
@@ -171,13 +175,14 @@ class ProxyArp(Story):
     def answer_everybody(self) -> Server:
         """A router with a proxy that makes no difference between requests and probes."""
         server, own = Server(), self.proxy.mac()
+        hosts = (GATEWAY, LAN_CLIENT, self.node.address, "192.168.0.78")  # who are there answer for themselves
         raw = self.proxy.packets("eth0", ETH_ARP)
         raw.settimeout(0.2)
         server.sockets.append(raw)
 
         def answer() -> None:
             asked = Arp.parse(raw.recv(2000), 0)
-            if asked and asked.operation == 1 and asked.target.startswith("192.168.0.2") and asked.target != asked.sender:
+            if asked and asked.operation == 1 and asked.target not in hosts and asked.target != asked.sender:
                 raw.send(arp_frame(own, 2, asked.target, asked.sender, target_mac=asked.sender_mac,
                                    destination=mac_bytes(asked.sender_mac)))
 
