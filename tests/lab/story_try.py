@@ -25,12 +25,13 @@ class Try(Story):
         return who_has(self.lan, FIRST_VIP, "0.0.0.0", timeout=0.1) == []
 
     def test_passes_everything_after_the_deadline(self) -> None:
-        since = self.serve("--try", "5s")
+        # Long enough for a loaded machine to set up and ask once within the trial.
+        since = self.serve("--try", "15s")
         self.assertEqual(http(self.lan, FIRST_VIP).pod, "pi1-pod8")
         for pid in self.node.pids():
             self.fail(f"process {pid} has to survive for --try")
-        eventually("the VIP is not answered for any more", self.silent, within=7)
-        self.assertGreater(time.monotonic() - since, 4.0, "ended before its time")
+        eventually("the VIP is not answered for any more", self.silent, within=20)
+        self.assertGreater(time.monotonic() - since, 14.0, "ended before its time")
         self.lan.forget_neighbours()
         with self.assertRaises(OSError):
             http(self.lan, FIRST_VIP, timeout=0.5)
