@@ -36,6 +36,9 @@ Result<PinnedMap> PinnedMap::open(const std::string& folder, const std::string& 
   if (!map.file_) {
     const int number = errno;
     if (number == EPERM || number == EACCES) return Error{path + ": permission denied; reading tables needs root"};
+    if (number == ENOENT)
+      return Error{path + ": this table is missing, its pin has been removed: take the rest away (xdp-lb detach --all), "
+                          "then attach again"};
     return system_error("open table " + path, number);
   }
   bpf_map_info info{};

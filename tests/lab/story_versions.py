@@ -49,7 +49,7 @@ class Layouts(Story):
         done = self.node.lb("attach", "eth0", "--mode", MODE, check=False)
         if done.returncode:
             self.assertEqual(done.returncode, 1)
-            self.assertIn("xlb_services", done.stderr)
+            self.assertIn("detach --all", done.stderr, "the way out")
             self.assertEqual(len(done.stderr.strip().splitlines()), 1, done.stderr)
             self.assertNotIn("xlb_", self.node.run("bpftool", "net").stdout)
             self.node.lb("detach", "--all")
