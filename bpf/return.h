@@ -158,7 +158,7 @@ INLINE int give_back(struct __sk_buff *skb, int program)
 	struct lb_node *node = this_node();
 	__u64 now = now_ns();
 
-	if (!node || (node->try_mono_ns && !within(now, node->try_mono_ns, 0)))
+	if (!node || trial_over(node))
 		return TC_ACT_UNSPEC;
 	pull_headers(skb);
 	if (!read_ethernet(skb, program, &packet) || !read_addresses(skb, program, &packet) ||

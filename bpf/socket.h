@@ -82,7 +82,7 @@ INLINE int connect_socket(struct bpf_sock_addr *sock, bool ipv6)
 	__u64 client;
 	__be16 port = (__be16)sock->user_port;
 
-	if (!node || (node->try_mono_ns && !within(now_ns(), node->try_mono_ns, 0)))
+	if (!node || trial_over(node))
 		return ALLOW;
 	if (sock->protocol != IPPROTO_TCP && sock->protocol != IPPROTO_UDP)
 		return ALLOW;

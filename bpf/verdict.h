@@ -17,6 +17,12 @@ INLINE bool within(__u64 now, __u64 since, __u64 limit)
 	return (__s64)(now - since) < (__s64)limit;
 }
 
+/* `attach --try`: past its deadline every program passes everything. */
+INLINE bool trial_over(const struct lb_node *node)
+{
+	return node->try_mono_ns && !within(now_ns(), node->try_mono_ns, 0);
+}
+
 INLINE struct lb_node *this_node(void)
 {
 	__u32 zero = 0;

@@ -25,7 +25,7 @@ INLINE int enter_lan(void *ctx, int program)
 	struct ethhdr *eth;
 
 	lan.node = this_node();
-	if (!lan.node || (lan.node->try_mono_ns && !within(now_ns(), lan.node->try_mono_ns, 0)))
+	if (!lan.node || trial_over(lan.node))
 		return pass_on(program);
 	if (!is_xdp(program))
 		pull_headers(ctx);
