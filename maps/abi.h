@@ -19,13 +19,15 @@
 #define XLB_ASSERT_SIZE(type, size) _Static_assert(sizeof(type) == (size), #type " changed: bump XLB_ABI_VERSION")
 #endif
 
-#define XLB_ABI_VERSION 1u
+#define XLB_ABI_VERSION 2u
 
 /* ---- limits: both sides use them -------------------------------------------------------------------------------- */
 
 #define XLB_MAX_LINKS 1024u     /* rows of xlb_links: LAN links, their VLANs, veths of backends */
 #define XLB_MAX_VIPS 4096u      /* rows of xlb_vips */
 #define XLB_MAX_PEERS 64u       /* node ids 0..63; id 0 is this node */
+#define XLB_MAX_PEER_MACS 256u  /* rows of xlb_peer_macs: a peer has one MAC for each of its links */
+#define XLB_ECHOES 32u          /* echoes of one peer that are remembered: a power of two, the low bits of their nonces */
 #define XLB_DEFAULT_SERVICES 4096u   /* rows of xlb_services; the loader may ask for more before load */
 #define XLB_DEFAULT_BACKENDS 16384u  /* rows of xlb_backends; id 0 means "none" */
 #define XLB_DEFAULT_SLOTS 1048576u   /* entries of xlb_slots */
@@ -129,8 +131,12 @@ struct lb_service {
 	__u32 slot_count; /* a power of two; 0: no backend */
 	__u32 affinity_s; /* ClientIP timeout in seconds */
 	__u32 hash_seed;  /* from VIP, port and protocol, never from local ids: the same on every node */
+	/* The same hash over this node's own backends only: for packets that a peer handed over, and for policy Local. Equal to
+	 * slot_base and slot_count where every backend is here. */
+	__u32 local_slot_base;
+	__u32 local_slot_count; /* a power of two; 0: no backend here */
 };
-XLB_ASSERT_SIZE(struct lb_service, 24);
+XLB_ASSERT_SIZE(struct lb_service, 32);
 
 /* Backend ids; 0: none. The second is taken when the first is gone, its node is down, or a flow clashes. */
 struct lb_slot {
@@ -158,19 +164,64 @@ struct lb_backend {
 };
 XLB_ASSERT_SIZE(struct lb_backend, 40);
 
-/* ---- xlb_peers: room for L2 direct return; one row a node id ------------------------------------------------------ */
+/* ---- xlb_peers, xlb_peer_macs: the other nodes; one row a node id --------------------------------------------------- */
 
 /* lb_peer.flags */
-#define XLB_PEER_ALIVE 0x1u
+#define XLB_PEER_ALIVE 0x1u /* its echoes come home: flows may go to its backends. Cleared by one write when it dies */
 
 struct lb_peer {
-	__u64 last_echo_mono_ns;
+	struct lb_addr address4; /* the peer's own addresses: a client like any other when it sends from them; 0: none */
+	struct lb_addr address6;
 	__u32 flags;
-	__u32 l3_ifindex;
+	__u32 attach_ifindex; /* LAN link behind which it lives */
+	__u16 vlan;           /* of that link; 0: untagged */
 	__u8 mac[6];
-	__u8 pad[2];
 };
-XLB_ASSERT_SIZE(struct lb_peer, 24);
+XLB_ASSERT_SIZE(struct lb_peer, 48);
+
+struct lb_mac_key {
+	__u8 mac[6];
+	__u16 pad;
+};
+XLB_ASSERT_SIZE(struct lb_mac_key, 8);
+
+/* ---- what nodes say to each other ------------------------------------------------------------------------------------ */
+
+/*
+ * Frames of an EtherType for local experiments (IEEE 802, 88-B5): no router forwards them, no IP firewall sees them, no
+ * socket of anybody else gets them. Echoes are sent back by the peer's program, statements are read by the peer's daemon.
+ */
+#define XLB_ETHERTYPE 0x88b5u
+#define XLB_WIRE_MAGIC 0x786c6231u /* "xlb1" */
+#define XLB_WIRE_VERSION 1u
+
+/* lb_wire.kind */
+#define XLB_WIRE_ECHO 1u      /* a question: sent back as XLB_WIRE_RETURN with the same nonce, to a known peer only */
+#define XLB_WIRE_RETURN 2u    /* stamped in xlb_echoes and dropped; never sent back, hence no loop */
+#define XLB_WIRE_STATEMENT 3u /* left to the daemon's packet socket */
+
+/* lb_wire.flags of a return */
+#define XLB_WIRE_STALE 0x1u /* the sender's lease is over: it forwards, but nobody minds it */
+
+/* Directly behind the Ethernet header (and a VLAN tag). Echoes are padded with zeros to the shortest frame. */
+struct lb_wire {
+	__be32 magic;
+	__u8 version;
+	__u8 kind;
+	__u8 flags;
+	__u8 pad;
+	__u64 nonce; /* opaque to the peer; low bits: index in xlb_echoes. Of a statement: 0 */
+};
+XLB_ASSERT_SIZE(struct lb_wire, 16);
+
+/* xlb_echoes: row node_id * XLB_ECHOES + (nonce & (XLB_ECHOES - 1)). The daemon writes the nonce before it sends. */
+struct lb_echo {
+	__u64 nonce;            /* 0: none under way; taken back by the program, so that each counts once */
+	__u64 returned_mono_ns; /* CLOCK_MONOTONIC, fine; 0: not yet */
+	__u32 flags;            /* lb_wire.flags of the return */
+	__u32 pad;
+};
+XLB_ASSERT_SIZE(struct lb_echo, 24);
 
 /* ---- xlb_flows, xlb_half_open ------------------------------------------------------------------------------------ */
 

@@ -62,6 +62,20 @@ struct {
 } xlb_peers SEC(".maps");
 
 struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, XLB_MAX_PEER_MACS);
+	__type(key, struct lb_mac_key);
+	__type(value, __u32); /* node id */
+} xlb_peer_macs SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, XLB_MAX_PEERS * XLB_ECHOES);
+	__type(key, __u32);
+	__type(value, struct lb_echo);
+} xlb_echoes SEC(".maps");
+
+struct {
 	__uint(type, BPF_MAP_TYPE_LRU_HASH);
 	__uint(max_entries, XLB_DEFAULT_FLOWS); /* runtime */
 	__type(key, struct lb_flow_key);
