@@ -19,6 +19,7 @@ import json
 import os
 import re
 import shutil
+import signal
 import subprocess
 import time
 from pathlib import Path
@@ -91,11 +92,6 @@ class Node(Namespace):
             return json.loads(out)
         except ValueError as broken:
             raise CommandFailed(f"xdp-lb {' '.join(arguments)} -o json is no JSON ({broken}): {out[:300]!r}") from None
-
-    def pids(self) -> list[int]:
-        """Everything that runs on the node, not in its pods."""
-        out = subprocess.run(["ip", "netns", "pids", self.name], capture_output=True, text=True).stdout
-        return [int(pid) for pid in out.split() if int(pid) != os.getpid()]
 
 
 class Lab:
@@ -298,14 +294,16 @@ def down(name: str) -> None:
     if not _NAME.match(name):
         raise ValueError(f"lab name {name!r}: one to sixteen letters a-z and digits")
     prefix = f"xlb-{name}-"
+    unified = cgroup2_mount()
+    cgroups = [*_named(unified, prefix)] if unified else []
+    # First, since a process that is just being started is in its cgroup before it is in its namespace.
+    for path in cgroups:
+        _kill_cgroup(path)
     for path in _named("/run/netns", prefix):
         Namespace(name, path.name.removeprefix(prefix)).remove()
     for path in _named(BPFFS, prefix):
         shutil.rmtree(path) if path.is_dir() else path.unlink()
-    unified = cgroup2_mount()
-    for path in _named(unified, prefix) if unified else ():
-        for inner in sorted((p for p in path.rglob("*") if p.is_dir()), reverse=True):
-            _remove_cgroup(inner)
+    for path in cgroups:
         _remove_cgroup(path)
     shutil.rmtree(STATE / name, ignore_errors=True)
 
@@ -342,15 +340,36 @@ def _named(directory: Path | str, prefix: str) -> Iterable[Path]:
         yield from sorted(path for path in Path(directory).iterdir() if path.name.startswith(prefix))
 
 
-def _remove_cgroup(path: Path) -> None:
-    """A killed process may take a moment to leave."""
-    for _ in range(100):
+def _pids_in(path: Path) -> list[int]:
+    """Processes in a cgroup and beneath it."""
+    pids: list[int] = []
+    with contextlib.suppress(OSError):  # a cgroup may go meanwhile
+        for procs in path.rglob("cgroup.procs"):
+            pids += map(int, procs.read_text().split())
+    return pids
+
+
+def _kill_cgroup(path: Path) -> None:
+    """Everything in it: all of it was put there by the lab."""
+    for pid in _pids_in(path):
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
+
+
+def _remove_cgroup(path: Path, patience: float = 30) -> None:
+    """Inner ones first. A killed process takes a moment to leave, and one that was being started may yet enter."""
+    deadline = time.monotonic() + patience
+    while path.exists():
+        _kill_cgroup(path)
         try:
+            for inner in sorted((p for p in path.rglob("*") if p.is_dir()), reverse=True):
+                inner.rmdir()
             path.rmdir()
-            return
         except FileNotFoundError:
-            return
-        except OSError:
+            continue  # somebody else takes it away too
+        except OSError as busy:
+            if time.monotonic() > deadline:
+                raise CommandFailed(f"cgroup {path} cannot be removed, processes {_pids_in(path)} stay in it: {busy}") from None
             time.sleep(0.02)
 
 

@@ -58,16 +58,20 @@ class Namespace:
         self.processes.clear()
         if not os.path.exists(self.path):
             return
-        for _ in range(20):
-            pids = [int(pid) for pid in _host("ip", "netns", "pids", self.name, check=False).stdout.split()]
-            pids = [pid for pid in pids if pid != os.getpid()]
-            if not pids:
-                break
+        deadline = time.monotonic() + 30
+        while pids := self.pids():
             for pid in pids:
                 with contextlib.suppress(ProcessLookupError):
                     os.kill(pid, signal.SIGKILL)
+            if time.monotonic() > deadline:
+                raise CommandFailed(f"{self.role}: processes {pids} do not end")
             time.sleep(0.02)
         _host("ip", "netns", "del", self.name, check=False)
+
+    def pids(self) -> list[int]:
+        """Everything that runs inside, but for this process, of which a thread may be there."""
+        out = _host("ip", "netns", "pids", self.name, check=False).stdout
+        return [pid for pid in map(int, out.split()) if pid != os.getpid()]
 
     # -- commands ------------------------------------------------------------------------------------------------
 
@@ -214,8 +218,7 @@ def stop(process: subprocess.Popen[str], number: int = signal.SIGTERM, patience:
             process.wait(patience)
         except subprocess.TimeoutExpired:
             process.kill()
-    with contextlib.suppress(subprocess.TimeoutExpired):
-        process.wait(patience)
+            process.wait(30)
     if process.stdout is not None:
         process.stdout.close()
 

@@ -230,7 +230,7 @@ def _place(lab: Lab, host: Namespace, server: str) -> Path:
     return place
 
 
-def _await_port(host: Namespace, port: int, process: subprocess.Popen[str], place: Path, patience: float = 10) -> None:
+def _await_port(host: Namespace, port: int, process: subprocess.Popen[str], place: Path, patience: float = 30) -> None:
     deadline = time.monotonic() + patience
     while time.monotonic() < deadline:
         if process.poll() is not None:

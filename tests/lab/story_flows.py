@@ -273,4 +273,4 @@ class LongLived(Story):
             text = self.pods[0].run("ss", "-Htn", "state", "established", "sport", "=", ":9000").stdout
             return text.strip() == ""
 
-        eventually("the pod's sockets are closed by the client's reset", gone, within=3)
+        eventually("the pod's sockets are closed by the client's reset", gone, within=10)

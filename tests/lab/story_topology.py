@@ -7,6 +7,7 @@ import subprocess
 
 from . import servers
 from .lab import CLUSTER_IP, CLUSTER_IP6, ROUTER_WAN, WAN_CLIENT, WAN_CLIENT6, down
+from .namespace import stop
 from .story import FIRST_VIP, Story
 from .traffic import http, ping, who_has
 
@@ -63,11 +64,18 @@ class Topology(Story):
         name = self.lab.name[:-1] + "z"
         lab = Lab(name, mode=self.lab.mode, binary=self.lab.binary).up()
         lab.node.start("sleep", "1000")
+        starting = None
+        if lab.node.cgroup is not None:  # in its cgroup already, not yet in its namespace
+            starting = subprocess.Popen(["/bin/sh", "-c", 'echo $$ > "$0/cgroup.procs" && echo in && exec sleep 1000',
+                                         str(lab.node.pod_cgroup)], stdout=subprocess.PIPE, text=True)
+            self.assertEqual(starting.stdout.readline(), "in\n")
         down(name)  # as another process would, knowing only the name
         listing = subprocess.run(f"ls -d /run/netns/xlb-{name}-* /sys/fs/bpf/xlb-{name}-* /sys/fs/cgroup/xlb-{name}-* "
                                  f"/sys/fs/cgroup/unified/xlb-{name}-* /var/tmp/xlb-lab/{name}", shell=True,
                                  capture_output=True, text=True).stdout
         self.assertEqual(listing, "")
+        if starting is not None:
+            stop(starting)
         lab.down()
 
 

@@ -46,7 +46,7 @@ class Trace(Story):
     def test_with_daemon(self) -> None:
         self.serve()
         self.node.start(str(self.lab.binary), "run", stdout=self.lab.directory / "daemon.log")
-        eventually("the control socket", lambda: any(self.node.run_dir.rglob("*.sock")), within=3)
+        eventually("the control socket", lambda: any(self.node.run_dir.rglob("*.sock")), within=15)
         self.check(self.listen())
 
     def test_filters(self) -> None:

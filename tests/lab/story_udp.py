@@ -92,7 +92,7 @@ class Datagrams(Story):
                         return problem.errno == errno.EMSGSIZE
                     return False
 
-                eventually("EMSGSIZE for a datagram longer than the pod's link takes", too_long, within=3)
+                eventually("EMSGSIZE for a datagram longer than the pod's link takes", too_long, within=10)
                 udp.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)  # the same news, kept for the next call
                 data = bytes(1450 - headers)
                 udp.send(data)

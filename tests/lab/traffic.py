@@ -295,7 +295,7 @@ class Listener:
 # -- time --------------------------------------------------------------------------------------------------------
 
 
-def eventually(what: str, condition: Callable[[], object], within: float = 5, every: float = 0.05) -> object:
+def eventually(what: str, condition: Callable[[], object], within: float = 15, every: float = 0.05) -> object:
     """Waits for a condition; an AssertionError (or any OSError) inside it counts as not yet."""
     deadline = time.monotonic() + within
     last: BaseException | None = None
