@@ -1,0 +1,140 @@
+// SPDX-License-Identifier: Apache-2.0
+// The mind of a node among others: who of the peers forwards, who is minded, who answers for which VIP. It is a value
+// with a step: facts in, orders out; no clock, no input or output, no chance. The shell around it (userspace/daemon/)
+// sends the echoes, reads what came home, and writes what step() decided into the tables.
+//
+//   membership.hpp   whom do I reach, whom do I hear, am I cut off?
+//   claims.hpp       who owns a VIP, given what each node says?
+//   this file        when is what said to whom; a node's standing: listening, standing, deaf
+#pragma once
+
+#include <chrono>
+#include <cstdint>
+#include <map>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "userspace/core/claims.hpp"
+#include "userspace/core/cluster_settings.hpp"
+#include "userspace/core/membership.hpp"
+#include "userspace/core/statement.hpp"
+
+namespace xlb {
+
+// ---- facts ----------------------------------------------------------------------------------------------------------
+
+// What this node says of itself; given whenever it changes.
+struct SelfFacts {
+  std::uint64_t incarnation = 0;  // another than before: the lease was lost. Claims are dropped, the node joins anew
+  std::string version;
+  std::vector<Mac> macs;          // of its links: to tell its own frames from a namesake's
+  std::vector<std::string> listed;  // names of the peers in its configuration
+  bool alone = false;             // no peers listed and no key: it owns whatever it may, and asks nobody
+  bool draining = false;
+  std::uint64_t configuration = 0;  // hash of what is declared
+  std::vector<OwnVip> vips;         // by address
+};
+
+// An echo was handed to the kernel. One that could not be sent counts as sent: it will not come home.
+struct EchoSent {
+  std::string peer;
+  std::uint64_t id = 0;  // of EchoOrder
+  Instant at{};          // read right before it was sent
+};
+
+struct EchoReturned {
+  std::string peer;
+  std::uint64_t id = 0;
+  bool stale = false;  // XLB_WIRE_STALE
+};
+
+// A statement that is authentic and no replay.
+struct StatementHeard {
+  Statement statement;
+  bool direct = true;  // false: a third node passed it on (its frame's source is not statement.mac)
+  Instant at{};        // when its frame came in, by the kernel's stamp where there is one
+};
+
+// What happened since the last step. After a stall: everything that was waiting, before one step judges it.
+struct ClusterFacts {
+  Instant now{};  // CLOCK_MONOTONIC
+  std::vector<EchoSent> sent;
+  std::vector<EchoReturned> returned;
+  std::vector<StatementHeard> statements;  // in the order of their arrival
+  Instant last_frame{};  // when any frame from others but switch chatter (01:80:c2…) came in last; 0: never. Echoes
+                         // that came home and statements need not be in it
+};
+
+// ---- orders ---------------------------------------------------------------------------------------------------------
+
+struct EchoOrder {
+  std::string peer;
+  std::uint64_t id = 0;  // counts up for each peer; never 0
+};
+
+// A statement of `ClusterFacts::statements`, to be sent on as it came.
+struct PassOn {
+  std::size_t index = 0;
+  std::vector<std::string> to;
+};
+
+struct ClusterOrders {
+  bool vips_changed = false;   // vips() is to be read anew
+  bool peers_changed = false;  // peers() likewise
+  std::vector<EchoOrder> echoes;        // to be sent now
+  std::optional<Statement> statement;   // to be said now; `addresses` and `mac` are filled in for each link
+  std::vector<std::string> statement_to;  // peers that get it as unicast
+  bool statement_broadcast = false;       // and everybody on the links
+  std::vector<PassOn> pass_on;
+  bool ask = false;                // nobody is heard: ask gateway and neighbours (ARP, ND) for any answer
+  std::vector<std::string> notes;  // to be said once, as an event and in the log
+  Instant wake{};                  // the next step, if nothing comes in before
+};
+
+// ---- views: stored with their reasons, printed as they are -----------------------------------------------------------
+
+struct PeerView {
+  std::string name;
+  bool listed = false;
+  bool known = false;    // it has stated itself; else there is no MAC to send to
+  bool reached = false;  // flows may go to its backends (XLB_PEER_ALIVE)
+  bool heard = false;    // its claims count
+  bool stale = false;    // its lease is over: nobody minds it
+  bool candidate = false;  // it may claim, if it says that it is eligible
+  std::string reason;      // of the above, in one sentence
+  Instant since{};         // of the last change of any of the above
+  std::chrono::nanoseconds detection{};  // of its last loss: from the last sign of life to the decision
+  std::uint64_t losses = 0;
+  Statement said;  // the last statement, without its VIPs
+  bool same_configuration = true;
+};
+
+enum class Standing : std::uint8_t {
+  listening,  // has joined: says that it is here, claims nothing yet
+  standing,
+  deaf,       // hears no frame at all: it is the one that is cut off
+  doubled,    // another node has its name
+};
+
+class Cluster {
+ public:
+  // `adopted`: VIPs that the kernel's tables still hold as owned by this node, and the epoch of the claim.
+  Cluster(std::string name, const ClusterSettings& settings, const std::map<Address, std::uint64_t>& adopted);
+
+  void declare(SelfFacts self);
+  ClusterOrders step(const ClusterFacts& facts);
+
+  [[nodiscard]] const std::vector<VipView>& vips() const { return vip_views_; }     // by address
+  [[nodiscard]] const std::vector<PeerView>& peers() const { return peer_views_; }  // by name
+  [[nodiscard]] Standing standing() const { return standing_; }
+  // Of a draining node: it has nothing left to hand over, or nobody who could take it (VipView::reason says so).
+  [[nodiscard]] bool drained() const;
+
+ private:
+  std::vector<VipView> vip_views_;
+  std::vector<PeerView> peer_views_;
+  Standing standing_ = Standing::listening;
+};
+
+}  // namespace xlb
