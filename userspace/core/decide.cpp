@@ -1,13 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
-// What this node should do about each VIP. Two questions are kept apart:
-//   - is it *served*? Its services get rows, so that packets for it are steered. No for an address that is not ours
-//   to
+// What this node should do about each VIP. Three questions are kept apart:
+//   - is it *served*? Its services get rows, so that packets for it are steered. No for an address that is not ours to
 //     take: this node's own, the gateway's, or one that somebody else answers for. Taking those would cut off the
 //     node, the LAN or a neighbour, whatever is declared;
-//   - is it *owned*? This node answers ARP and ND for it on some links. That asks for an advertisement that covers
-//   this
-//     node, a link in whose subnet the address lies, and a service with a backend that takes flows (as in MetalLB,
-//     nobody announces what nothing serves).
+//   - may this node answer ARP and ND for it, is it *eligible*? That asks for an advertisement that covers this node, a
+//     link in whose subnet the address lies, and a service with a backend that takes flows (as in MetalLB, nobody
+//     announces what nothing serves);
+//   - is it *owned*, does this node answer? Alone: when eligible. With peers: as the cluster's claims say.
 // Each answer is stored with its reason, for `status` and `why`.
 #include "userspace/core/decide.hpp"
 
@@ -33,8 +32,7 @@ std::string list(const std::set<std::string>& items) {
   return text;
 }
 
-// ---- advertisements
-// ------------------------------------------------------------------------------------------------
+// ---- advertisements ----------------------------------------------------------------------------------------------
 
 class Advertising {
  public:
@@ -64,6 +62,7 @@ class Advertising {
     bool covered = false;     // and this node and the service
     bool all_interfaces = false;
     std::set<std::string> interfaces;  // unless all
+    std::int32_t preference = 0;       // weights of the preferences that this node meets
   };
 
   [[nodiscard]] Coverage coverage(const std::string& pool, const Service& service) const {
@@ -77,6 +76,8 @@ class Advertising {
       coverage.covered = true;
       coverage.all_interfaces |= advertisement.interfaces.empty();
       coverage.interfaces.insert(advertisement.interfaces.begin(), advertisement.interfaces.end());
+      for (const PreferredNodes& preferred : advertisement.preferred_nodes)
+        if (preferred.preference.matches(labels_)) coverage.preference += preferred.weight;
     }
     return coverage;
   }
@@ -104,23 +105,24 @@ class Advertising {
   std::map<std::string, const Pool*> pools_;
 };
 
-// ---- the whole
-// -----------------------------------------------------------------------------------------------------
+// ---- the whole ---------------------------------------------------------------------------------------------------
 
 class Decider {
  public:
   Decider(const Objects& objects, const Assignments& held, const Machine& machine,
-          const std::map<Address, std::string>& conflicts)
+          const std::map<Address, std::string>& conflicts, const PeerView& peers)
       : objects_(objects),
         held_(held),
         machine_(machine),
         conflicts_(conflicts),
+        peers_(peers),
         own_uses_(own_uses(machine)),
         advertising_(objects, machine),
         slices_(slices_by_service(objects.slices)) {}
 
   Desired run(const std::map<ObjectName, std::string>& refusals) {
     desired_.links = machine_.links;
+    desired_.peers = peers_.peers;
     desired_.refusals = refusals;
     gather();
     std::set<Address> vips;
@@ -132,7 +134,8 @@ class Decider {
       if (taken.empty()) {
         for (const Service* service : users) serve(*service, address, vips, unserved);
       }
-      decide_ownership(vip, users, taken, unserved);
+      decide_eligibility(vip, users, taken, unserved);
+      decide_ownership(vip, taken);
       desired_.vips.push_back(std::move(vip));
     }
     std::sort(desired_.services.begin(), desired_.services.end(),
@@ -227,30 +230,43 @@ class Decider {
     warn(service, "loadBalancerSourceRanges has no " + name + " range: every " + name + " client is denied");
   }
 
-  void decide_ownership(DesiredVip& vip, const Users& users, const std::string& taken, const std::string& unserved) {
-    if (!taken.empty()) {
-      vip.reason = taken;
-      return;
-    }
-    if (vip.reason = advertising_.node_obstacle(); !vip.reason.empty()) return;
+  void decide_eligibility(DesiredVip& vip, const Users& users, const std::string& taken, const std::string& unserved) {
+    vip.ranked_by = held_.at(users.front()->name).addresses.front();
     std::vector<const Link*> links;
-    if (vip.reason = choose_links(vip, users, links); !vip.reason.empty()) return;
-    if (!unserved.empty()) {
-      vip.reason = "nothing serves it: " + unserved;
+    const std::string no_link = choose_links(vip, users, links);
+    for (const Link* link : links) vip.links.push_back(link->l3_name);
+    for (const std::string& obstacle : {taken, advertising_.node_obstacle(), no_link,
+                                        unserved.empty() ? unserved : "nothing serves it: " + unserved}) {
+      vip.obstacle = obstacle;
+      if (!obstacle.empty()) return;
+    }
+    vip.eligible = true;
+  }
+
+  void decide_ownership(DesiredVip& vip, const std::string& taken) {
+    const std::set<std::string> links(vip.links.begin(), vip.links.end());
+    if (peers_.alone) {
+      vip.owned = vip.eligible;
+      vip.owner = vip.owned ? machine_.node_name : "";
+      vip.reason = vip.owned ? "this node is the only one; announced on " + list(links) : vip.obstacle;
+      if (!vip.owned) vip.links.clear();
       return;
     }
-    vip.owned = true;
-    std::set<std::string> names;
-    for (const Link* link : links) {
-      vip.links.push_back(link->l3_name);
-      names.insert(link->l3_name);
+    const auto holding = peers_.holdings.find(vip.address);
+    if (holding == peers_.holdings.end()) {
+      vip.reason = vip.obstacle.empty() ? "nothing is settled yet between this node and its peers" : vip.obstacle;
+      return;
     }
-    vip.reason = "this node is the only one; announced on " + list(names);
+    // What must not be served must not be answered for, whatever was claimed before.
+    vip.owned = holding->second.owned && taken.empty();
+    vip.claim_epoch = holding->second.claim_epoch;
+    vip.owner = holding->second.owner;
+    vip.reason = holding->second.owned && !taken.empty() ? taken : holding->second.reason;
   }
 
   // The links on which the VIP is announced: those that every service's advertisements allow, are up, and hold the
-  // address in a subnet. Or why there is none.
-  std::string choose_links(const DesiredVip& vip, const Users& users, std::vector<const Link*>& links) const {
+  // address in a subnet. Or why there is none. Adds up the VIP's preference.
+  std::string choose_links(DesiredVip& vip, const Users& users, std::vector<const Link*>& links) const {
     std::vector<Advertising::Coverage> coverages;
     for (const Service* service : users) {
       const Advertising::Coverage coverage = advertising_.coverage(vip.pool, *service);
@@ -260,6 +276,7 @@ class Decider {
         return "no L2Advertisement of pool " + vip.pool + " selects node " + machine_.node_name + " and service " +
                service->name.text();
       }
+      vip.preference += coverage.preference;
       coverages.push_back(coverage);
     }
     if (machine_.links.empty()) return "xdp-lb is attached to no link: xdp-lb attach IFACE";
@@ -317,6 +334,7 @@ class Decider {
   const Assignments& held_;
   const Machine& machine_;
   const std::map<Address, std::string>& conflicts_;
+  const PeerView& peers_;
   const std::map<Address, std::string> own_uses_;
   Advertising advertising_;
   SlicesByService slices_;
@@ -350,8 +368,9 @@ std::map<Address, std::string> own_uses(const Machine& machine) {
 }
 
 Desired decide(const Objects& objects, const Assignments& held, const Machine& machine,
-               const std::map<ObjectName, std::string>& refusals, const std::map<Address, std::string>& conflicts) {
-  return Decider(objects, held, machine, conflicts).run(refusals);
+               const std::map<ObjectName, std::string>& refusals, const std::map<Address, std::string>& conflicts,
+               const PeerView& peers) {
+  return Decider(objects, held, machine, conflicts, peers).run(refusals);
 }
 
 }  // namespace xlb

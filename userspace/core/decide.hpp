@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "userspace/core/model.hpp"
+#include "userspace/core/peer.hpp"
 
 namespace xlb {
 
@@ -43,9 +44,15 @@ struct DesiredService {
 struct DesiredVip {
   Address address;
   std::string pool;
-  std::vector<std::string> links;  // L3 names of the links it is announced on; empty: nobody announces it here
-  bool owned = false;
-  std::string reason;  // why owned or not; `status` and `why` print it
+  std::vector<std::string> links;  // L3 names of the links on which it may be announced; empty: nobody does here
+  bool eligible = false;           // this node may answer for it
+  std::string obstacle;            // why it is not eligible
+  std::int32_t preference = 0;     // weights of the preferredNodeSelectors that match this node
+  Address ranked_by;               // first address of the service's status: both families of a service follow it
+  bool owned = false;              // this node answers for it
+  std::uint64_t claim_epoch = 0;   // of its claim; 0: none, or alone
+  std::string owner;               // empty: nobody known
+  std::string reason;              // why owned or not; `status` and `why` print it
   UnknownPorts unknown_ports = UnknownPorts::reject;
   std::vector<ObjectName> services;
   auto operator<=>(const DesiredVip&) const = default;
@@ -53,6 +60,7 @@ struct DesiredVip {
 
 struct Desired {
   std::vector<Link> links;
+  std::vector<DesiredPeer> peers;              // by name
   std::vector<DesiredVip> vips;                // by address
   std::vector<DesiredService> services;        // by name, one entry a family
   std::map<ObjectName, std::string> refusals;  // services without an address, and why
@@ -69,6 +77,7 @@ std::map<Address, std::string> own_uses(const Machine& machine);
 
 // `conflicts`: VIPs that somebody else answers for, with the sentence that says who.
 Desired decide(const Objects& objects, const Assignments& held, const Machine& machine,
-               const std::map<ObjectName, std::string>& refusals, const std::map<Address, std::string>& conflicts);
+               const std::map<ObjectName, std::string>& refusals, const std::map<Address, std::string>& conflicts,
+               const PeerView& peers = {});
 
 }  // namespace xlb

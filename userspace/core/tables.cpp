@@ -313,7 +313,6 @@ class Compiler {
     for (const auto& [address, vip] : vips) {
       lb_vip row{};
       if (const auto old = installed_.vips.find(address); old != installed_.vips.end()) {
-        row.claim_epoch = old->second.claim_epoch;
         if (kept.insert(old->second.vip_id).second) row.vip_id = old->second.vip_id;
       }
       if (row.vip_id == 0) {
@@ -321,6 +320,7 @@ class Compiler {
         row.vip_id = next;
       }
       row.owned_epoch = vip->owned ? epoch_ : 0;
+      row.claim_epoch = vip->claim_epoch;
       row.flags = XLB_VIP_PING;
       if (vip->unknown_ports == UnknownPorts::fall_back) row.flags |= XLB_VIP_FALL_BACK;
       if (vip->unknown_ports == UnknownPorts::drop) row.flags |= XLB_VIP_DROP;
@@ -333,7 +333,8 @@ class Compiler {
 
   // Who looks for an IPv6 address asks its solicited-node group (RFC 4861, 7.2.2).
   void join_group(const DesiredVip& vip, std::uint32_t mask) {
-    if (!vip.owned || vip.address.family() != Family::ipv6) return;
+    if (vip.address.family() != Family::ipv6) return;
+    if (!vip.owned && !vip.eligible) return;  // who may have to answer at any moment listens already
     for (const auto& [key, row] : tables_.links) {
       if ((row.link_bit & mask) != 0) tables_.groups.insert({row.l3_ifindex, solicited_node_group(vip.address)});
     }

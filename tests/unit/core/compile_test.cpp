@@ -234,10 +234,15 @@ TEST_F(Compile, IdsSurviveChangesAroundThem) {
   EXPECT_EQ(after.backends.at(id_of(installed_, "10.42.0.8")).flags, 0u);
 }
 
-TEST_F(Compile, ClaimEpochStays) {
-  installed_ = compiled();
-  installed_.vips.begin()->second.claim_epoch = 42;
-  EXPECT_EQ(compiled().vips.begin()->second.claim_epoch, 42u);
+TEST_F(Compile, AClaimIsKeptWithItsEpoch) {
+  desired_.vips[0].claim_epoch = 42;
+  EXPECT_EQ(compiled().vips.at(desired_.vips[0].address).claim_epoch, 42u);
+}
+
+TEST_F(Compile, AStandbyListensToTheSolicitedNodeGroupAlready) {
+  desired_.vips[0].owned = false;
+  desired_.vips[0].eligible = true;
+  EXPECT_EQ(compiled().groups.size(), desired_.vips[0].address.family() == Family::ipv6 ? 1u : 0u);
 }
 
 TEST_F(Compile, AFreedIdIsGivenAgainWithTheNextGeneration) {

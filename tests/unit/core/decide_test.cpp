@@ -44,7 +44,7 @@ class Decide : public ::testing::Test {
   }
   Desired decided() {
     const Allocation allocation = allocate(objects_, held_, {});
-    return decide(objects_, allocation.held, machine_, allocation.refusals, conflicts_);
+    return decide(objects_, allocation.held, machine_, allocation.refusals, conflicts_, peers_);
   }
   DesiredVip only_vip() {
     const Desired desired = decided();
@@ -70,6 +70,7 @@ class Decide : public ::testing::Test {
   Machine machine_;
   Assignments held_;
   std::map<Address, std::string> conflicts_;
+  PeerView peers_;
 };
 
 TEST_F(Decide, TheTutorialIsOwnedAndServed) {
@@ -254,6 +255,65 @@ TEST_F(Decide, SharedVipUnknownPortsAreThoseOfTheFirst) {
   ASSERT_EQ(desired.vips.size(), 1u);
   EXPECT_EQ(desired.vips[0].unknown_ports, UnknownPorts::drop);
   EXPECT_TRUE(warned(desired, "default/wiki: shares 192.168.0.200 with default/web"));
+}
+
+TEST_F(Decide, WithPeersClaimsSayWhoOwns) {
+  peers_.alone = false;
+  peers_.peers = {{"pi2", {address("192.168.0.12")}, {}, 2, 0, true}};
+  EXPECT_FALSE(only_vip().owned);
+  EXPECT_TRUE(only_vip().eligible);
+  EXPECT_EQ(only_vip().reason, "nothing is settled yet between this node and its peers");
+  EXPECT_EQ(decided().peers, peers_.peers);
+
+  peers_.holdings[address("192.168.0.200")] = {true, 7, "pi1", "best rank"};
+  EXPECT_TRUE(only_vip().owned);
+  EXPECT_EQ(only_vip().claim_epoch, 7u);
+  EXPECT_EQ(only_vip().reason, "best rank");
+
+  peers_.holdings[address("192.168.0.200")] = {false, 0, "pi2", "pi2 claims it at epoch 8"};
+  const DesiredVip standby = only_vip();
+  EXPECT_FALSE(standby.owned);
+  EXPECT_TRUE(standby.eligible);
+  EXPECT_EQ(standby.owner, "pi2");
+  EXPECT_EQ(standby.links, std::vector<std::string>{"eth0"});  // it may have to answer at any moment
+}
+
+TEST_F(Decide, AnOwnerThatIsNotEligibleAnyMoreAnswersUntilItHandsOver) {
+  peers_.alone = false;
+  peers_.holdings[address("192.168.0.200")] = {true, 7, "pi1", "nobody else is eligible"};
+  objects_.slices.clear();
+  EXPECT_TRUE(only_vip().owned);
+  EXPECT_FALSE(only_vip().eligible);
+  EXPECT_EQ(only_vip().obstacle,
+            "nothing serves it: default/web: no EndpointSlice is labelled kubernetes.io/service-name: web");
+}
+
+TEST_F(Decide, WhatMustNotBeServedIsNotAnsweredForWhateverWasClaimed) {
+  peers_.alone = false;
+  peers_.holdings[address("192.168.0.200")] = {true, 7, "pi1", "best rank"};
+  held_[{"default", "web"}] = {{address("192.168.0.200")}, "home"};
+  conflicts_[address("192.168.0.200")] = "192.168.0.200 is taken by 02:00:00:00:00:99";
+  objects_.services[0].requested = {};
+  const Desired desired = decide(objects_, held_, machine_, {}, conflicts_, peers_);
+  ASSERT_EQ(desired.vips.size(), 1u);
+  EXPECT_FALSE(desired.vips[0].owned);
+  EXPECT_EQ(desired.vips[0].reason, conflicts_.begin()->second);
+}
+
+TEST_F(Decide, PreferenceIsTheSumOfTheWeightsThatMatchThisNode) {
+  L2Advertisement& lan = objects_.advertisements[0];
+  const LabelSelector here{{{"kubernetes.io/hostname", LabelRequirement::Operator::in, {"pi1"}}}};
+  const LabelSelector there{{{"kubernetes.io/hostname", LabelRequirement::Operator::in, {"pi2"}}}};
+  lan.preferred_nodes = {{40, here}, {20, {}}, {100, there}};
+  EXPECT_EQ(only_vip().preference, 60);
+}
+
+TEST_F(Decide, BothFamiliesOfAServiceAreRankedByTheFirst) {
+  objects_.services[0].family_policy = FamilyPolicy::require_dual;
+  const Desired desired = decided();
+  ASSERT_EQ(desired.vips.size(), 2u);
+  EXPECT_EQ(desired.vips[0].ranked_by, address("192.168.0.200"));
+  EXPECT_EQ(desired.vips[1].ranked_by, address("192.168.0.200"));
 }
 
 TEST_F(Decide, RefusalsArePassedOn) {
