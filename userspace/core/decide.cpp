@@ -110,7 +110,7 @@ class Advertising {
 class Decider {
  public:
   Decider(const Objects& objects, const Assignments& held, const Machine& machine,
-          const std::map<Address, std::string>& conflicts, const PeerView& peers)
+          const std::map<Address, std::string>& conflicts, const PeerFacts& peers)
       : objects_(objects),
         held_(held),
         machine_(machine),
@@ -334,7 +334,7 @@ class Decider {
   const Assignments& held_;
   const Machine& machine_;
   const std::map<Address, std::string>& conflicts_;
-  const PeerView& peers_;
+  const PeerFacts& peers_;
   const std::map<Address, std::string> own_uses_;
   Advertising advertising_;
   SlicesByService slices_;
@@ -369,7 +369,7 @@ std::map<Address, std::string> own_uses(const Machine& machine) {
 
 Desired decide(const Objects& objects, const Assignments& held, const Machine& machine,
                const std::map<ObjectName, std::string>& refusals, const std::map<Address, std::string>& conflicts,
-               const PeerView& peers) {
+               const PeerFacts& peers) {
   return Decider(objects, held, machine, conflicts, peers).run(refusals);
 }
 

@@ -78,6 +78,6 @@ std::map<Address, std::string> own_uses(const Machine& machine);
 // `conflicts`: VIPs that somebody else answers for, with the sentence that says who.
 Desired decide(const Objects& objects, const Assignments& held, const Machine& machine,
                const std::map<ObjectName, std::string>& refusals, const std::map<Address, std::string>& conflicts,
-               const PeerView& peers = {});
+               const PeerFacts& peers = {});
 
 }  // namespace xlb

@@ -32,7 +32,7 @@ struct Holding {
   auto operator<=>(const Holding&) const = default;
 };
 
-struct PeerView {
+struct PeerFacts {
   bool alone = true;  // no peers: this node owns whatever it is eligible for
   std::vector<DesiredPeer> peers;
   std::map<Address, Holding> holdings;  // unless alone

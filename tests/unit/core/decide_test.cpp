@@ -70,7 +70,7 @@ class Decide : public ::testing::Test {
   Machine machine_;
   Assignments held_;
   std::map<Address, std::string> conflicts_;
-  PeerView peers_;
+  PeerFacts peers_;
 };
 
 TEST_F(Decide, TheTutorialIsOwnedAndServed) {
