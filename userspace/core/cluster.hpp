@@ -22,15 +22,16 @@
 
 namespace xlb {
 
-// ---- facts ----------------------------------------------------------------------------------------------------------
+// ---- facts
+// ----------------------------------------------------------------------------------------------------------
 
 // What this node says of itself; given whenever it changes.
 struct SelfFacts {
   std::uint64_t incarnation = 0;  // another than before: the lease was lost. Claims are dropped, the node joins anew
   std::string version;
-  std::vector<Mac> macs;          // of its links: to tell its own frames from a namesake's
+  std::vector<Mac> macs;            // of its links: to tell its own frames from a namesake's
   std::vector<std::string> listed;  // names of the peers in its configuration
-  bool alone = false;             // no peers listed and no key: it owns whatever it may, and asks nobody
+  bool alone = false;               // no peers listed and no key: it owns whatever it may, and asks nobody
   bool draining = false;
   std::uint64_t configuration = 0;  // hash of what is declared
   std::vector<OwnVip> vips;         // by address
@@ -66,7 +67,8 @@ struct ClusterFacts {
                          // that came home and statements need not be in it
 };
 
-// ---- orders ---------------------------------------------------------------------------------------------------------
+// ---- orders
+// ---------------------------------------------------------------------------------------------------------
 
 struct EchoOrder {
   std::string peer;
@@ -80,10 +82,10 @@ struct PassOn {
 };
 
 struct ClusterOrders {
-  bool vips_changed = false;   // vips() is to be read anew
-  bool peers_changed = false;  // peers() likewise
-  std::vector<EchoOrder> echoes;        // to be sent now
-  std::optional<Statement> statement;   // to be said now; `addresses` and `mac` are filled in for each link
+  bool vips_changed = false;              // vips() is to be read anew
+  bool peers_changed = false;             // peers() likewise
+  std::vector<EchoOrder> echoes;          // to be sent now
+  std::optional<Statement> statement;     // to be said now; `addresses` and `mac` are filled in for each link
   std::vector<std::string> statement_to;  // peers that get it as unicast
   bool statement_broadcast = false;       // and everybody on the links
   std::vector<PassOn> pass_on;
@@ -92,29 +94,31 @@ struct ClusterOrders {
   Instant wake{};                  // the next step, if nothing comes in before
 };
 
-// ---- views: stored with their reasons, printed as they are -----------------------------------------------------------
+// ---- views: stored with their reasons, printed as they are
+// -----------------------------------------------------------
 
 struct PeerView {
   std::string name;
   bool listed = false;
-  bool known = false;    // it has stated itself; else there is no MAC to send to
-  bool reached = false;  // flows may go to its backends (XLB_PEER_ALIVE)
-  bool heard = false;    // its claims count
-  bool stale = false;    // its lease is over: nobody minds it
-  bool candidate = false;  // it may claim, if it says that it is eligible
-  std::string reason;      // of the above, in one sentence
-  Instant since{};         // of the last change of any of the above
+  bool known = false;                    // it has stated itself; else there is no MAC to send to
+  bool reached = false;                  // flows may go to its backends (XLB_PEER_ALIVE)
+  bool heard = false;                    // its claims count
+  bool stale = false;                    // its lease is over: nobody minds it
+  bool candidate = false;                // it may claim, if it says that it is eligible
+  std::string reason;                    // of the above, in one sentence
+  Instant since{};                       // of the last change of any of the above
   std::chrono::nanoseconds detection{};  // of its last loss: from the last sign of life to the decision
   std::uint64_t losses = 0;
   Statement said;  // the last statement, without its VIPs
   bool same_configuration = true;
 };
 
-enum class Standing : std::uint8_t {
-  listening,  // has joined: says that it is here, claims nothing yet
-  standing,
-  deaf,       // hears no frame at all: it is the one that is cut off
-  doubled,    // another node has its name
+// How far a draining node is.
+enum class Drain : std::uint8_t {
+  none,          // it does not drain
+  handing_over,  // it claims something that another node can take
+  stranded,      // what it still claims nobody can take; VipView::reason says so for each
+  done,
 };
 
 class Cluster {
@@ -128,13 +132,83 @@ class Cluster {
   [[nodiscard]] const std::vector<VipView>& vips() const { return vip_views_; }     // by address
   [[nodiscard]] const std::vector<PeerView>& peers() const { return peer_views_; }  // by name
   [[nodiscard]] Standing standing() const { return standing_; }
-  // Of a draining node: it has nothing left to hand over, or nobody who could take it (VipView::reason says so).
-  [[nodiscard]] bool drained() const;
+  [[nodiscard]] const std::string& standing_reason() const { return standing_reason_; }
+  [[nodiscard]] Drain drain() const;
 
  private:
+  struct Record {  // of a VIP
+    OwnVip own;
+    std::uint64_t epoch = 0;  // of this node's claim
+    std::uint64_t highest_epoch = 0;
+    std::string handing_to;
+    std::string origin;
+    std::map<std::string, Instant> candidate_since;  // by node; awake
+    bool declared = false;
+    bool stranded = false;
+  };
+  // What this node says, and when.
+  struct Speech {
+    Statement last;
+    Instant next{};       // of the regular ones
+    unsigned copies = 0;  // still to come
+    Instant next_copy{};
+    unsigned since_broadcast = 0;
+  };
+
+  void read_clock(Instant now);
+  void read_echoes(const ClusterFacts& facts);
+  void read(const StatementHeard& heard, std::size_t index, ClusterOrders& orders);
+  void meet_namesake(const Statement& statement, ClusterOrders& orders);
+  void pass_on(const Statement& statement, std::size_t index, ClusterOrders& orders);
+
+  void stand(Standing standing, const std::string& reason);
+  void listen(std::chrono::nanoseconds time, const std::string& reason);
+  void settle_standing(const ClusterFacts& facts, bool heard_before);
+  [[nodiscard]] std::string own_obstacle() const;
+  void settle_claims(ClusterOrders& orders);
+  [[nodiscard]] Claims settle_alone(const Address& vip, const Record& record) const;
+  [[nodiscard]] Claims settle_among_peers(const Address& vip, Record& record);
+
+  void send_echoes(ClusterOrders& orders);
+  void ask_around(ClusterOrders& orders);
+  void speak(ClusterOrders& orders);
+  [[nodiscard]] Statement statement() const;
+  [[nodiscard]] Instant next_step() const;
+
+  void view_peers(ClusterOrders& orders);
+  [[nodiscard]] PeerView view_of(const std::string& name, const Peer& peer) const;
+  // Says `text` unless it was the last thing said on this topic.
+  void note(const std::string& topic, const std::string& text, ClusterOrders& orders);
+
+  std::string name_;
+  ClusterSettings settings_;
+  SelfFacts self_;
+  Membership membership_;
+  std::map<Address, Record> records_;
+  Speech speech_;
+
+  bool declared_ = false;
+  bool started_ = false;
+  Instant now_{};
+  Instant awake_{};    // stands still while this node stalls
+  Instant planned_{};  // when the next step was to come at the latest
+
+  bool claims_dirty_ = true;  // what they depend on has changed
+  bool peers_dirty_ = true;
+  bool said_dirty_ = true;  // what this node says may have
+  bool speak_now_ = false;  // said again at once, changed or not
+  Instant next_ask_{};
+  Instant fail_back_due_ = kNever;  // awake
+
+  Standing standing_ = Standing::listening;
+  std::string standing_reason_;
+  Instant standing_since_{};
+  Instant listening_until_{};                 // awake
+  Instant namesake_until_{};                  // awake
+  std::map<std::string, std::string> notes_;  // by topic
+
   std::vector<VipView> vip_views_;
   std::vector<PeerView> peer_views_;
-  Standing standing_ = Standing::listening;
 };
 
 }  // namespace xlb

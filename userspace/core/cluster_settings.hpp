@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// The times that nodes live by among each other. All nodes of a cluster should have the same; each works with its own.
+// The times that nodes live by among each other. All nodes of a cluster should have the same; each works with its
+// own.
 #pragma once
 
 #include <chrono>
@@ -13,8 +14,9 @@ struct ClusterSettings {
   unsigned misses = 3;  // a peer is lost after this many intervals without an echo coming home
   std::chrono::nanoseconds statement_interval = std::chrono::milliseconds(200);
   std::chrono::nanoseconds stale_age = std::chrono::milliseconds(700);  // an older statement makes no candidate
-  std::chrono::nanoseconds fail_back_delay = std::chrono::seconds(30);  // how long a better node is up before it gets a VIP back
-  std::chrono::nanoseconds join_listen = std::chrono::seconds(1);       // before a node that starts claims anything
+  std::chrono::nanoseconds fail_back_delay =
+      std::chrono::seconds(30);  // how long a better node is up before it gets a VIP back
+  std::chrono::nanoseconds join_listen = std::chrono::seconds(1);  // before a node that starts claims anything
   std::chrono::nanoseconds rejoin_listen = std::chrono::milliseconds(300);  // the same after it was cut off
   std::chrono::nanoseconds lease = std::chrono::seconds(5);  // how long the programs answer while no daemon renews it
 

@@ -1,0 +1,462 @@
+// SPDX-License-Identifier: Apache-2.0
+// A step reads everything that came in, judges the peers, then this node's own standing, then the claims; then it
+// sees what is to be sent. Costly parts (claims, views) run only when something that they depend on has changed.
+//
+// Ages and delays count on a clock of its own, `awake_`, which stands still while this node stalls: it would
+// otherwise find everybody else old when it wakes up. Echoes are judged by real time, but only by those that were
+// really sent.
+#include "userspace/core/cluster.hpp"
+
+#include <algorithm>
+#include <utility>
+
+namespace xlb {
+namespace {
+
+using std::chrono::milliseconds;
+using std::chrono::seconds;
+
+constexpr auto kLateness = milliseconds(5);  // of a step that still counts as time spent awake
+constexpr auto kCopyInterval = milliseconds(10);
+constexpr unsigned kCopies = 2;       // after the first one of a statement that says something new
+constexpr unsigned kHelloEvery = 25;  // statements: one is broadcast, for nodes that nobody listed
+constexpr auto kSearch = seconds(3);  // echoes to a lost peer stay frequent for so long
+constexpr auto kAloneStep = seconds(1);
+
+// The next multiple: echoes to all peers go out in one wake-up.
+Instant next_tick(Instant now, std::chrono::nanoseconds interval) {
+  return (now / interval + 1) * interval;
+}
+
+bool same_claims(const Statement& a, const Statement& b) {
+  return a.incarnation == b.incarnation && a.draining == b.draining && a.listening == b.listening &&
+         a.deaf == b.deaf && a.vips == b.vips;
+}
+
+bool same_person(const Statement& a, const Statement& b) {
+  return a.incarnation == b.incarnation && a.version == b.version && a.addresses == b.addresses && a.mac == b.mac &&
+         a.draining == b.draining && a.listening == b.listening && a.deaf == b.deaf &&
+         a.configuration == b.configuration;
+}
+
+const VipStatement* find_vip(const Statement& statement, const Address& vip) {
+  const auto found = std::lower_bound(statement.vips.begin(), statement.vips.end(), vip,
+                                      [](const VipStatement& said, const Address& key) { return said.vip < key; });
+  return found != statement.vips.end() && found->vip == vip ? &*found : nullptr;
+}
+
+}  // namespace
+
+Cluster::Cluster(std::string name, const ClusterSettings& settings, const std::map<Address, std::uint64_t>& adopted)
+    : name_(std::move(name)), settings_(settings), membership_(settings) {
+  for (const auto& [vip, epoch] : adopted) {
+    Record& record = records_[vip];
+    record.epoch = record.highest_epoch = std::max<std::uint64_t>(epoch, 1);
+    record.origin = "answered for it when the daemon started";
+  }
+  listen(settings_.join_listen, "has just started and listens");
+}
+
+void Cluster::declare(SelfFacts self) {
+  if (declared_ && self.incarnation != self_.incarnation) {
+    for (auto& [vip, record] : records_) record.epoch = 0;
+    listen(settings_.join_listen, "had lost its lease, and listens");
+  } else if (declared_ && self_.alone && !self.alone) {
+    listen(settings_.join_listen, "has just got peers and listens");  // and keeps what it owns
+  }
+  membership_.list(self.listed);
+  for (auto& [vip, record] : records_) {
+    record.declared = false;
+    record.own = {vip, false, "it is not declared on this node", record.own.rank};
+  }
+  for (OwnVip& own : self.vips) {
+    const auto [entry, added] = records_.try_emplace(own.address);
+    if (added) {
+      for (const auto& [name, peer] : membership_.peers()) {
+        const VipStatement* said = find_vip(peer.said, own.address);
+        if (said != nullptr) entry->second.highest_epoch = std::max(entry->second.highest_epoch, said->epoch);
+      }
+    }
+    entry->second.own = std::move(own);
+    entry->second.declared = true;
+  }
+  self.vips.clear();
+  self_ = std::move(self);
+  declared_ = claims_dirty_ = peers_dirty_ = said_dirty_ = true;
+}
+
+ClusterOrders Cluster::step(const ClusterFacts& facts) {
+  ClusterOrders orders;
+  read_clock(facts.now);
+  const bool heard_before = membership_.anybody_heard();
+  read_echoes(facts);
+  for (std::size_t index = 0; index < facts.statements.size(); ++index) read(facts.statements[index], index, orders);
+  const Membership::Changes changes = membership_.judge(now_, awake_);
+  claims_dirty_ |= changes.judged;
+  peers_dirty_ |= changes.judged;
+  speak_now_ |= changes.missing;
+  if (!self_.alone) settle_standing(facts, heard_before);
+  if (claims_dirty_ || awake_ >= fail_back_due_) settle_claims(orders);
+  if (peers_dirty_) view_peers(orders);
+  if (!self_.alone) {
+    send_echoes(orders);
+    ask_around(orders);
+    speak(orders);
+  }
+  planned_ = orders.wake = std::max(next_step(), now_ + std::chrono::nanoseconds(1));
+  return orders;
+}
+
+// ---- reading
+// --------------------------------------------------------------------------------------------------------
+
+void Cluster::read_clock(Instant now) {
+  if (!started_) {
+    started_ = true;
+    now_ = planned_ = standing_since_ = now;
+  }
+  const auto elapsed = std::max(now - now_, Instant{});
+  const auto expected = std::max(planned_ - now_, Instant{}) + kLateness;
+  awake_ += std::min(elapsed, expected);
+  now_ += elapsed;
+}
+
+void Cluster::read_echoes(const ClusterFacts& facts) {
+  for (const EchoSent& echo : facts.sent) {
+    if (Peer* peer = membership_.find(echo.peer)) peer->echoes.sent(echo.id, echo.at);
+  }
+  for (const EchoReturned& echo : facts.returned) {
+    if (Peer* peer = membership_.find(echo.peer)) peer->echoes.returned(echo.id, echo.stale);
+  }
+}
+
+void Cluster::read(const StatementHeard& heard, std::size_t index, ClusterOrders& orders) {
+  const Statement& statement = heard.statement;
+  if (statement.node == name_) return meet_namesake(statement, orders);
+  const Peer* known = membership_.find(statement.node);
+  if (known != nullptr && known->known && known->said.mac != statement.mac && known->heard && known->fresh &&
+      (!known->said.listening || statement.listening)) {
+    note("namesakes " + statement.node,
+         "two nodes are called " + statement.node + ": " + known->said.mac.text() + " and " + statement.mac.text() +
+             ", which is ignored; rename one",
+         orders);
+    return;
+  }
+  const bool met = known == nullptr || !known->known;
+  const Statement before = met ? Statement{} : known->said;
+  if (!membership_.said(statement, heard.at, awake_)) return;
+  if (met || before.incarnation != statement.incarnation) speak_now_ = true;
+  if (met || !same_person(before, statement)) peers_dirty_ = true;
+  if (met || !same_claims(before, statement)) {
+    claims_dirty_ = true;
+    for (const VipStatement& vip : statement.vips) {
+      const auto record = records_.find(vip.vip);
+      if (record != records_.end()) {
+        record->second.highest_epoch = std::max(record->second.highest_epoch, vip.epoch);
+      }
+    }
+  }
+  if (heard.direct && now_ - heard.at <= settings_.echo_interval) pass_on(statement, index, orders);
+}
+
+// Of two nodes with one name the one that came later gives way; of two that meet, the one with the higher MAC.
+void Cluster::meet_namesake(const Statement& statement, ClusterOrders& orders) {
+  if (std::find(self_.macs.begin(), self_.macs.end(), statement.mac) != self_.macs.end())
+    return;  // its own, reflected
+  const bool listening = standing_ == Standing::listening || standing_ == Standing::doubled;
+  const bool later = self_.macs.empty() || *std::min_element(self_.macs.begin(), self_.macs.end()) > statement.mac;
+  const bool yields = listening != statement.listening ? listening : later;
+  if (!yields) {
+    note("namesake",
+         "another node is called " + name_ + " too: " + statement.mac.text() + "; it is ignored; rename it", orders);
+    return;
+  }
+  namesake_until_ = awake_ + 2 * settings_.stale_age;
+  if (standing_ == Standing::doubled) return;
+  stand(Standing::doubled, "has the name of another node, " + statement.mac.text() + "; rename one");
+  note("namesake", "this node " + standing_reason_, orders);
+}
+
+// Who hears two nodes that do not hear each other tells each what the other said: once, as it came.
+void Cluster::pass_on(const Statement& statement, std::size_t index, ClusterOrders& orders) {
+  PassOn pass{index, {}};
+  for (const auto& [name, peer] : membership_.peers()) {
+    if (name == statement.node || !peer.reached || !peer.fresh) continue;
+    const bool hears_it = std::binary_search(statement.hears.begin(), statement.hears.end(), name);
+    if (!hears_it || !peer.hears(statement.node)) pass.to.push_back(name);
+  }
+  if (!pass.to.empty()) orders.pass_on.push_back(std::move(pass));
+}
+
+// ---- judging
+// --------------------------------------------------------------------------------------------------------
+
+void Cluster::stand(Standing standing, const std::string& reason) {
+  standing_ = standing;
+  standing_reason_ = reason;
+  standing_since_ = now_;
+  next_ask_ = now_;
+  claims_dirty_ = true;
+}
+
+void Cluster::listen(std::chrono::nanoseconds time, const std::string& reason) {
+  stand(Standing::listening, reason);
+  listening_until_ = awake_ + time;
+}
+
+void Cluster::settle_standing(const ClusterFacts& facts, bool heard_before) {
+  switch (standing_) {
+    case Standing::listening:
+      if (awake_ < listening_until_) return;
+      if (!membership_.anybody_heard() && facts.last_frame <= standing_since_) {
+        return stand(Standing::deaf, "hears no frame at all: it is cut off");
+      }
+      return stand(Standing::standing, "");
+    case Standing::standing:
+      // The last peer is lost. Did anybody else speak after the first miss?
+      if (heard_before && !membership_.anybody_heard() && facts.last_frame <= membership_.quiet_since()) {
+        stand(Standing::deaf, "hears no frame at all: it is cut off");
+      }
+      return;
+    case Standing::deaf:
+      if (membership_.anybody_heard() || facts.last_frame > standing_since_) {
+        listen(settings_.rejoin_listen, "was cut off, and listens");
+      }
+      return;
+    case Standing::doubled:
+      if (awake_ >= namesake_until_) listen(settings_.join_listen, "is the only one of its name again, and listens");
+      return;
+  }
+}
+
+std::string Cluster::own_obstacle() const {
+  if (standing_ != Standing::standing) return standing_reason_;
+  return self_.draining ? "drains" : "";
+}
+
+void Cluster::settle_claims(ClusterOrders& orders) {
+  claims_dirty_ = false;
+  said_dirty_ = true;
+  fail_back_due_ = kNever;
+  std::vector<VipView> views;
+  views.reserve(records_.size());
+  for (auto entry = records_.begin(); entry != records_.end();) {
+    auto& [vip, record] = *entry;
+    Claims claims = self_.alone ? settle_alone(vip, record) : settle_among_peers(vip, record);
+    if (!record.declared && claims.view.epoch == 0) {
+      entry = records_.erase(entry);
+      continue;
+    }
+    record.epoch = claims.view.epoch;
+    record.highest_epoch = std::max(record.highest_epoch, record.epoch);
+    record.origin = std::move(claims.origin);
+    record.handing_to = claims.view.handing_to;
+    record.stranded = claims.stranded;
+    views.push_back(std::move(claims.view));
+    ++entry;
+  }
+  if (views == vip_views_) return;
+  vip_views_ = std::move(views);
+  orders.vips_changed = true;
+}
+
+Claims Cluster::settle_alone(const Address& vip, const Record& record) const {
+  Claims claims;
+  claims.view.address = vip;
+  claims.view.owned = record.own.eligible;
+  if (claims.view.owned) {
+    claims.view.epoch = std::max<std::uint64_t>(record.epoch, 1);
+    claims.view.owner = name_;
+  }
+  claims.origin = "answers, because it has no peers";
+  claims.view.reason = claims.view.owned ? claims.origin : "nobody answers: " + record.own.obstacle;
+  claims.view.candidates.push_back(
+      {name_, record.own.eligible, record.own.eligible ? "owner" : record.own.obstacle, 1});
+  return claims;
+}
+
+Claims Cluster::settle_among_peers(const Address& vip, Record& record) {
+  ClaimFacts facts;
+  facts.standing = standing_;
+  facts.draining = self_.draining;
+  facts.origin = record.origin;
+  facts.highest_epoch = record.highest_epoch;
+  facts.self.node = name_;
+  facts.self.said = {vip, record.own.eligible, record.own.obstacle, record.own.rank, record.epoch, record.handing_to};
+  facts.self.live = true;
+  facts.self.reached = true;
+  facts.self.obstacle = own_obstacle();
+  if (facts.self.obstacle.empty() && !record.own.eligible) facts.self.obstacle = record.own.obstacle;
+  for (const auto& [name, peer] : membership_.peers()) {
+    const VipStatement* said = peer.known ? find_vip(peer.said, vip) : nullptr;
+    if (said == nullptr) {
+      record.candidate_since.erase(name);
+      continue;
+    }
+    Voice voice;
+    voice.node = name;
+    voice.said = *said;
+    voice.live = peer.heard && !peer.stale;
+    voice.reached = peer.reached;
+    voice.obstacle = !peer.candidate() ? peer.state() : said->eligible ? "" : said->obstacle;
+    if (voice.candidate()) {
+      const Instant since = record.candidate_since.try_emplace(name, awake_).first->second;
+      voice.patient = awake_ - since >= settings_.fail_back_delay;
+      if (!voice.patient && record.epoch != 0 && said->rank.better_than(record.own.rank)) {
+        fail_back_due_ = std::min(fail_back_due_, since + settings_.fail_back_delay);
+      }
+    } else {
+      record.candidate_since.erase(name);
+    }
+    facts.peers.push_back(std::move(voice));
+  }
+  return settle(facts);
+}
+
+Drain Cluster::drain() const {
+  if (!self_.draining) return Drain::none;
+  bool claims = false;
+  for (const auto& [vip, record] : records_) {
+    if (record.epoch == 0) continue;
+    claims = true;
+    if (!record.stranded) return Drain::handing_over;
+  }
+  return claims ? Drain::stranded : Drain::done;
+}
+
+// ---- sending
+// --------------------------------------------------------------------------------------------------------
+
+void Cluster::send_echoes(ClusterOrders& orders) {
+  for (auto& [name, peer] : membership_.peers()) {
+    if (!peer.known || now_ < peer.next_echo) continue;
+    orders.echoes.push_back({name, peer.echoes.order()});
+    const bool often = peer.missing && now_ - peer.since < kSearch;
+    peer.next_echo = next_tick(now_, often ? settings_.echo_interval / 3 : settings_.echo_interval);
+    if (peer.reached && peer.missing) speak_now_ = true;  // who still hears this node may say so to that one
+  }
+}
+
+void Cluster::ask_around(ClusterOrders& orders) {
+  // The first misses of the last peers, or cut off: does anybody live out there?
+  const bool doubt = membership_.anybody_heard() ? membership_.quiet() : standing_ != Standing::standing;
+  if (doubt && now_ >= next_ask_) {
+    orders.ask = true;
+    next_ask_ = now_ + (membership_.anybody_heard() ? settings_.echo_interval / 3 : settings_.statement_interval);
+  }
+}
+
+Statement Cluster::statement() const {
+  Statement statement;
+  statement.node = name_;
+  statement.incarnation = self_.incarnation;
+  statement.sequence = speech_.last.sequence + 1;
+  statement.version = self_.version;
+  statement.draining = self_.draining;
+  statement.listening = standing_ == Standing::listening || standing_ == Standing::doubled;
+  statement.deaf = standing_ == Standing::deaf;
+  for (const auto& [name, peer] : membership_.peers()) {
+    if (!peer.missing) statement.hears.push_back(name);
+  }
+  statement.configuration = self_.configuration;
+  for (const auto& [vip, record] : records_) {
+    statement.vips.push_back(
+        {vip, record.own.eligible, record.own.obstacle, record.own.rank, record.epoch, record.handing_to});
+  }
+  return statement;
+}
+
+void Cluster::speak(ClusterOrders& orders) {
+  const bool copy = speech_.copies != 0 && now_ >= speech_.next_copy;
+  if (!said_dirty_ && !speak_now_ && !copy && now_ < speech_.next) return;
+  Statement next = statement();
+  const bool news =
+      speech_.last.sequence == 0 || !same_claims(next, speech_.last) || !same_person(next, speech_.last);
+  said_dirty_ = false;
+  if (!news && !speak_now_ && !copy && now_ < speech_.next) return;
+  if (news) {
+    speech_.copies = kCopies;
+  } else if (copy) {
+    --speech_.copies;
+  }
+  if (news || copy) speech_.next_copy = now_ + kCopyInterval;
+  speak_now_ = false;
+  speech_.next = now_ + settings_.statement_interval;
+
+  bool everybody =
+      standing_ != Standing::standing || membership_.peers().empty() || ++speech_.since_broadcast >= kHelloEvery;
+  for (const auto& [name, peer] : membership_.peers()) {
+    if (peer.known) orders.statement_to.push_back(name);
+    everybody |= peer.missing;
+  }
+  if (everybody) speech_.since_broadcast = 0;
+  orders.statement_broadcast = everybody;
+  orders.statement = next;
+  speech_.last = std::move(next);
+}
+
+Instant Cluster::next_step() const {
+  if (self_.alone) return now_ + kAloneStep;
+  Instant next = speech_.next;
+  if (speech_.copies != 0) next = std::min(next, speech_.next_copy);
+  for (const auto& [name, peer] : membership_.peers()) {
+    if (!peer.known) continue;
+    next = std::min(next, peer.next_echo);
+    if (peer.reached) next = std::min(next, peer.echoes.lost_at(settings_));
+  }
+  if (standing_ != Standing::standing) next = std::min(next, next_ask_);
+  const auto by_awake = [&](Instant due) { return now_ + (due - awake_); };
+  if (standing_ == Standing::listening) next = std::min(next, by_awake(listening_until_));
+  if (fail_back_due_ != kNever) next = std::min(next, by_awake(fail_back_due_));
+  return next;
+}
+
+// ---- views
+// ----------------------------------------------------------------------------------------------------------
+
+PeerView Cluster::view_of(const std::string& name, const Peer& peer) const {
+  PeerView view;
+  view.name = name;
+  view.listed = peer.listed;
+  view.known = peer.known;
+  view.reached = peer.reached;
+  view.heard = peer.heard;
+  view.stale = peer.stale;
+  view.candidate = peer.candidate();
+  view.reason = peer.state();
+  view.since = peer.since;
+  view.detection = peer.detection;
+  view.losses = peer.losses;
+  view.said = peer.said;
+  view.said.vips.clear();
+  view.same_configuration = !peer.known || peer.said.configuration == self_.configuration;
+  return view;
+}
+
+void Cluster::view_peers(ClusterOrders& orders) {
+  peers_dirty_ = false;
+  orders.peers_changed = true;
+  peer_views_.clear();
+  for (const auto& [name, peer] : membership_.peers()) {
+    PeerView view = view_of(name, peer);
+    if (view.same_configuration) {
+      notes_.erase("configuration " + name);
+    } else {
+      note("configuration " + name,
+           name +
+               " has another configuration than this node: each answers by its own; `xdp-lb status` on both shows "
+               "them",
+           orders);
+    }
+    peer_views_.push_back(std::move(view));
+  }
+}
+
+void Cluster::note(const std::string& topic, const std::string& text, ClusterOrders& orders) {
+  std::string& last = notes_[topic];
+  if (last == text) return;
+  last = text;
+  orders.notes.push_back(text);
+}
+
+}  // namespace xlb
