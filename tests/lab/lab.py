@@ -158,25 +158,39 @@ class Lab:
     def _build(self) -> None:
         mount_bpffs()
         self.directory.mkdir(parents=True)
-        for node in self.nodes:
-            for cgroup in filter(None, (node.cgroup, node.pod_cgroup)):
-                cgroup.mkdir()
-            node.config_dir.mkdir(parents=True)
-            node.run_dir.mkdir(parents=True)
-        for namespace in self.namespaces():
-            namespace.create()
-            # A lab has nobody to detect duplicates of or to take prefixes from; waiting for either costs seconds.
-            namespace.sysctl(net__ipv6__conf__all__accept_dad=0, net__ipv6__conf__default__accept_dad=0,
-                             net__ipv6__conf__default__accept_ra=0, net__ipv6__conf__default__router_solicitations=0)
+        for host in (self.wan, self.router, self.switch, self.lan):
+            _create(host)
         self.switch.sysctl(net__ipv6__conf__default__disable_ipv6=1)
         self.switch.ip("link add br0 type bridge mcast_snooping 0", "link set br0 up")
         self._build_router()
         self._build_client(self.lan, LAN_CLIENT, LAN_CLIENT6, 50)
         for node in self.nodes:
+            node.config_dir.mkdir(parents=True)
             self._build_node(node)
         if self.mode == "native":
-            self._make_native()
+            self._make_native((self.wan, "eth0"), (self.router, "wan0"), (self.router, "lan0"), (self.lan, "eth0"))
+            self._make_nodes_native(*self.nodes)
         self._record()
+
+    # -- power -----------------------------------------------------------------------------------------------------
+
+    def power_off(self, node: Node) -> None:
+        """The plug is pulled: what runs there, its memory and its tables are gone; its disk (config_dir) stays."""
+        self.switch.ip(f"link del {node.role}")  # first and at once: from here on the LAN knows nothing of it
+        for cgroup in filter(None, (node.cgroup,)):
+            (cgroup / "cgroup.kill").write_text("1")
+        for host in (*node.pods, node):
+            host.remove()
+        shutil.rmtree(node.pin_dir, ignore_errors=True)
+        shutil.rmtree(node.run_dir, ignore_errors=True)
+        for cgroup in filter(None, (node.pod_cgroup, node.cgroup)):
+            _remove_cgroup(cgroup)
+
+    def power_on(self, node: Node) -> None:
+        """As after a boot: addresses, routes, pods and their wires; nothing that was started is running."""
+        self._build_node(node)
+        if self.mode == "native":
+            self._make_nodes_native(node)
 
     def _record(self) -> None:
         """What `tools/lab` needs to know of a lab that another process brought up."""
@@ -196,10 +210,10 @@ class Lab:
         """One more host on the LAN, 192.168.0.<tail>."""
         host = Namespace(self.name, role)
         self.extra.append(host)
-        host.create()
-        host.sysctl(net__ipv6__conf__all__accept_dad=0, net__ipv6__conf__default__accept_dad=0,
-                    net__ipv6__conf__default__accept_ra=0)
+        _create(host)
         self._build_client(host, f"192.168.0.{tail}", f"fd00:0:0:1::{tail}", tail)
+        if self.mode == "native":
+            self._make_native((host, "eth0"))
         return host
 
     def _build_client(self, host: Namespace, address: str, address6: str, tail: int) -> None:
@@ -221,6 +235,11 @@ class Lab:
         router.run("nft", "-f", "-", stdin=rules.router(self.forward_to))
 
     def _build_node(self, node: Node) -> None:
+        for cgroup in filter(None, (node.cgroup, node.pod_cgroup)):
+            cgroup.mkdir()
+        node.run_dir.mkdir(parents=True)
+        for host in (node, *node.pods):
+            _create(host)
         node.sysctl(net__ipv4__ip_forward=1, net__ipv6__conf__all__forwarding=1,
                     # Debian's and Raspberry Pi OS's setting.
                     net__ipv4__conf__all__rp_filter=2, net__ipv4__conf__default__rp_filter=2)
@@ -265,21 +284,20 @@ class Lab:
                    "route add 169.254.1.1 dev eth0 scope link", "route add default via 169.254.1.1 dev eth0",
                    "route add ::/0 via fe80::ecee:eeff:feee:eeee dev eth0")
 
-    def _make_native(self) -> None:
-        """What veths ask of native XDP, and real NICs do not.
-
-        A frame that a veth's XDP program sends back is taken by the other end only if that runs a program too; and
-        XDP loses the mark that a checksum is still to be computed, so senders compute theirs.
-        """
-        for host, interface in ((self.wan, "eth0"), (self.router, "wan0"), (self.router, "lan0"),
-                                *((host, "eth0") for host in (self.lan, *self.extra, *self.nodes)),
-                                *((pod, "eth0") for node in self.nodes for pod in node.pods)):
+    def _make_native(self, *interfaces: tuple[Namespace, str]) -> None:
+        """What veths ask of native XDP, and real NICs do not: XDP loses the mark that a checksum is still to be
+        computed, so senders compute theirs."""
+        for host, interface in interfaces:
             host.offloads(interface, "tx", "off")
+
+    def _make_nodes_native(self, *nodes: Node) -> None:
+        """And a frame that a veth's XDP program sends back is taken by the other end only if that runs a program too."""
+        self._make_native(*((host, "eth0") for node in nodes for host in (node, *node.pods)))
         program = bpf.load_constant(bpf.PROG_TYPE_XDP, bpf.XDP_PASS, "far_end")
         pinned = BPFFS / f"xlb-{self.name}-far-end"
         try:
             bpf.pin(program, str(pinned))
-            for node in self.nodes:
+            for node in nodes:
                 self.switch.run("ip", "link", "set", "dev", node.role, "xdpdrv", "pinned", str(pinned))
         finally:
             pinned.unlink(missing_ok=True)
@@ -375,6 +393,13 @@ def _remove_cgroup(path: Path, patience: float = 30) -> None:
 
 def _mac(tail: int, group: int = 0, number: int = 0) -> str:
     return f"02:00:00:{group:02x}:{number:02x}:{tail:02x}"
+
+
+def _create(host: Namespace) -> None:
+    """A lab has nobody to detect duplicates of or to take prefixes from; waiting for either costs seconds."""
+    host.create()
+    host.sysctl(net__ipv6__conf__all__accept_dad=0, net__ipv6__conf__default__accept_dad=0,
+                net__ipv6__conf__default__accept_ra=0, net__ipv6__conf__default__router_solicitations=0)
 
 
 def _many_connections(host: Namespace) -> None:
