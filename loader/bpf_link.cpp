@@ -40,10 +40,8 @@ Result<XdpPrograms> xdp_programs(NetlinkSocket& socket, std::uint32_t ifindex) {
     const auto found = attributes<IFLA_XDP + 1>(message, sizeof(ifinfomsg));
     if (found[IFLA_XDP] == nullptr) return;
     const auto xdp = nested_attributes<IFLA_XDP_HW_PROG_ID + 1>(*found[IFLA_XDP]);
-    const auto id = [&](std::size_t attribute) {
-      return xdp[attribute] == nullptr ? 0 : mnl_attr_get_u32(xdp[attribute]);
-    };
-    programs = {id(IFLA_XDP_DRV_PROG_ID), id(IFLA_XDP_SKB_PROG_ID), id(IFLA_XDP_HW_PROG_ID)};
+    programs = {read_u32(xdp[IFLA_XDP_DRV_PROG_ID]), read_u32(xdp[IFLA_XDP_SKB_PROG_ID]),
+                read_u32(xdp[IFLA_XDP_HW_PROG_ID])};
   });
   if (!asked) return asked.error().in("ask for XDP programs");
   return programs;

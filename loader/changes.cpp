@@ -94,7 +94,7 @@ bool Changes::neighbour(const nlmsghdr& message) {
 }
 
 bool Changes::route(const nlmsghdr& message) {
-  const auto& header = *static_cast<const rtmsg*>(mnl_nlmsg_get_payload(&message));
+  const auto& header = header_of<rtmsg>(message);
   const auto rows = route_rows(message);
   return !rows.empty() && rows.front().table != RT_TABLE_LOCAL && (header.rtm_flags & RTM_F_CLONED) == 0;
 }

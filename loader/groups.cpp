@@ -33,7 +33,7 @@ Address proxied_address(const Group& group) {
 
 std::optional<Group> group_of(const nlmsghdr& message) {
   const auto row = neighbour_row(message);
-  if (!row || (static_cast<const ndmsg*>(mnl_nlmsg_get_payload(&message))->ndm_flags & NTF_PROXY) == 0)
+  if (!row || (header_of<ndmsg>(message).ndm_flags & NTF_PROXY) == 0)
     return std::nullopt;
   const Group group{row->ifindex, solicited_node_group(row->address)};
   return proxied_address(group) == row->address ? std::optional(group) : std::nullopt;

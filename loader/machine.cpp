@@ -209,7 +209,7 @@ Result<void> KernelNetlink::probe_neighbour(const Address& address) {
   header->ndm_state = mac ? NUD_PROBE : NUD_NONE;
   header->ndm_flags = mac ? 0 : NTF_USE;
   put_address(request, NDA_DST, address);
-  if (mac) mnl_attr_put(request.get(), NDA_LLADDR, mac->bytes.size(), mac->bytes.data());
+  if (mac) request.put(NDA_LLADDR, mac->bytes.data(), mac->bytes.size());
   if (auto done = requests_.must(request); !done) return done.error().in(doing);
   return {};
 }
@@ -230,11 +230,10 @@ bool KernelNetlink::drain_changes() {
       changed = true;
       continue;
     }
-    int left = static_cast<int>(got);
-    for (const auto* message = reinterpret_cast<const nlmsghdr*>(buffer.data()); mnl_nlmsg_ok(message, left);
-         message = mnl_nlmsg_next(message, &left)) {
-      if (changes_.matters(*message)) changed = true;
-    }
+    each_message({buffer.data(), static_cast<std::size_t>(got)}, [&](const nlmsghdr& message) {
+      if (changes_.matters(message)) changed = true;
+      return true;
+    });
   }
 }
 

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// What this machine looks like, asked by netlink (rtnetlink through libmnl): links, addresses, routes, and where a backend's
+// What this machine looks like, asked by netlink (rtnetlink): links, addresses, routes, and where a backend's
 // address is to be found: route -> bridge -> neighbour -> forwarding database -> veth, or the veth itself.
 #pragma once
 

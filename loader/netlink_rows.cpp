@@ -17,28 +17,19 @@ namespace {
 
 std::optional<Address> read_address(const nlattr* attribute) {
   if (attribute == nullptr) return std::nullopt;
-  const auto* bytes = static_cast<const std::uint8_t*>(mnl_attr_get_payload(attribute));
-  if (mnl_attr_get_payload_len(attribute) == 4) return Address::from_ipv4({bytes[0], bytes[1], bytes[2], bytes[3]});
-  if (mnl_attr_get_payload_len(attribute) != 16) return std::nullopt;
+  const auto bytes = payload(*attribute);
+  if (bytes.size() == 4) return Address::from_ipv4({bytes[0], bytes[1], bytes[2], bytes[3]});
+  if (bytes.size() != 16) return std::nullopt;
   Address address;
-  std::copy_n(bytes, 16, address.bytes.begin());
+  std::copy_n(bytes.begin(), 16, address.bytes.begin());
   return address;
 }
 
 std::optional<Mac> read_mac(const nlattr* attribute) {
-  if (attribute == nullptr || mnl_attr_get_payload_len(attribute) != 6) return std::nullopt;
+  if (attribute == nullptr || payload(*attribute).size() != 6) return std::nullopt;
   Mac mac;
-  std::copy_n(static_cast<const std::uint8_t*>(mnl_attr_get_payload(attribute)), 6, mac.bytes.begin());
+  std::copy_n(payload(*attribute).begin(), 6, mac.bytes.begin());
   return mac;
-}
-
-std::uint32_t read_u32(const nlattr* attribute) {
-  return attribute == nullptr ? 0 : mnl_attr_get_u32(attribute);
-}
-
-template <typename Header>
-const Header& header_of(const nlmsghdr& message) {
-  return *static_cast<const Header*>(mnl_nlmsg_get_payload(&message));
 }
 
 int family_number(Family family) {
@@ -51,26 +42,12 @@ using RouteAttributes = std::array<const nlattr*, kRouteAttributes>;
 // A gateway of the route's family, or of the other: IPv4 by way of an IPv6 neighbour.
 std::optional<Address> read_gateway(const RouteAttributes& found) {
   if (found[RTA_GATEWAY] != nullptr) return read_address(found[RTA_GATEWAY]);
-  if (found[RTA_VIA] == nullptr || mnl_attr_get_payload_len(found[RTA_VIA]) < sizeof(rtvia) + 16) return std::nullopt;
-  const auto* via = static_cast<const rtvia*>(mnl_attr_get_payload(found[RTA_VIA]));
+  if (found[RTA_VIA] == nullptr || payload(*found[RTA_VIA]).size() < sizeof(rtvia) + 16) return std::nullopt;
+  const auto* via = reinterpret_cast<const rtvia*>(payload(*found[RTA_VIA]).data());
   if (via->rtvia_family != AF_INET6) return std::nullopt;
   Address gateway;
   std::memcpy(gateway.bytes.data(), via->rtvia_addr, gateway.bytes.size());
   return gateway;
-}
-
-// Those of one of the ways that a route has.
-RouteAttributes hop_attributes(const rtnexthop& hop) {
-  RouteAttributes found{};
-  mnl_attr_parse_payload(
-      &hop + 1, hop.rtnh_len - sizeof hop,
-      [](const nlattr* attribute, void* into) {
-        const std::uint16_t type = mnl_attr_get_type(attribute);
-        if (type < kRouteAttributes) (*static_cast<RouteAttributes*>(into))[type] = attribute;
-        return MNL_CB_OK;
-      },
-      &found);
-  return found;
 }
 
 template <typename Row>
@@ -93,7 +70,7 @@ std::optional<InterfaceFacts> interface_row(const nlmsghdr& message) {
   if (found[IFLA_IFNAME] == nullptr) return std::nullopt;
   InterfaceFacts facts;
   facts.ifindex = static_cast<std::uint32_t>(header.ifi_index);
-  facts.name = mnl_attr_get_str(found[IFLA_IFNAME]);
+  facts.name = read_text(found[IFLA_IFNAME]);
   facts.master = read_u32(found[IFLA_MASTER]);
   facts.link = read_u32(found[IFLA_LINK]);
   facts.mac = read_mac(found[IFLA_ADDRESS]).value_or(Mac{});
@@ -103,13 +80,13 @@ std::optional<InterfaceFacts> interface_row(const nlmsghdr& message) {
   facts.loopback = (header.ifi_flags & IFF_LOOPBACK) != 0;
   if (found[IFLA_LINKINFO] == nullptr) return facts;
   const auto info = nested_attributes<IFLA_INFO_DATA + 1>(*found[IFLA_LINKINFO]);
-  if (info[IFLA_INFO_KIND] != nullptr) facts.kind = mnl_attr_get_str(info[IFLA_INFO_KIND]);
+  if (info[IFLA_INFO_KIND] != nullptr) facts.kind = read_text(info[IFLA_INFO_KIND]);
   if (facts.kind == "vlan" && info[IFLA_INFO_DATA] != nullptr) {
     const auto data = nested_attributes<IFLA_VLAN_PROTOCOL + 1>(*info[IFLA_INFO_DATA]);
     // 802.1ad tags are left alone: a frame of theirs is no frame of this VLAN id.
     const bool ad =
-        data[IFLA_VLAN_PROTOCOL] != nullptr && mnl_attr_get_u16(data[IFLA_VLAN_PROTOCOL]) != htons(0x8100);
-    if (data[IFLA_VLAN_ID] != nullptr && !ad) facts.vlan = mnl_attr_get_u16(data[IFLA_VLAN_ID]);
+        data[IFLA_VLAN_PROTOCOL] != nullptr && read_u16(data[IFLA_VLAN_PROTOCOL]) != htons(0x8100);
+    if (data[IFLA_VLAN_ID] != nullptr && !ad) facts.vlan = read_u16(data[IFLA_VLAN_ID]);
   }
   return facts;
 }
@@ -121,7 +98,7 @@ std::optional<AddressRow> address_row(const nlmsghdr& message) {
   // Of a point-to-point link IFA_ADDRESS is the other end and IFA_LOCAL this one; IPv6 often has IFA_ADDRESS only.
   const auto address = read_address(found[IFA_LOCAL] != nullptr ? found[IFA_LOCAL] : found[IFA_ADDRESS]);
   if (!address) return std::nullopt;
-  const std::uint32_t flags = found[IFA_FLAGS] != nullptr ? mnl_attr_get_u32(found[IFA_FLAGS]) : header.ifa_flags;
+  const std::uint32_t flags = found[IFA_FLAGS] != nullptr ? read_u32(found[IFA_FLAGS]) : header.ifa_flags;
   return AddressRow{header.ifa_index, *address, header.ifa_prefixlen,
                     (flags & (IFA_F_TENTATIVE | IFA_F_DADFAILED)) == 0};
 }
@@ -145,7 +122,7 @@ std::optional<StationRow> station_row(const nlmsghdr& message) {
   const auto mac = read_mac(found[NDA_LLADDR]);
   // Without a master it is the device's own filter (NTF_SELF), not what a bridge has learned.
   if (!mac || found[NDA_MASTER] == nullptr) return std::nullopt;
-  return StationRow{mnl_attr_get_u32(found[NDA_MASTER]), static_cast<std::uint32_t>(header.ndm_ifindex), *mac};
+  return StationRow{read_u32(found[NDA_MASTER]), static_cast<std::uint32_t>(header.ndm_ifindex), *mac};
 }
 
 std::vector<RouteRow> route_rows(const nlmsghdr& message) {
@@ -157,21 +134,18 @@ std::vector<RouteRow> route_rows(const nlmsghdr& message) {
   row.prefix_length = header.rtm_dst_len;
   row.ifindex = read_u32(found[RTA_OIF]);
   row.gateway = read_gateway(found);
-  row.table = found[RTA_TABLE] != nullptr ? mnl_attr_get_u32(found[RTA_TABLE]) : header.rtm_table;
+  row.table = found[RTA_TABLE] != nullptr ? read_u32(found[RTA_TABLE]) : header.rtm_table;
   if (found[RTA_MULTIPATH] == nullptr) return {row};
 
   std::vector<RouteRow> rows;
-  const auto* at = static_cast<const char*>(mnl_attr_get_payload(found[RTA_MULTIPATH]));
-  std::size_t left = mnl_attr_get_payload_len(found[RTA_MULTIPATH]);
-  while (left >= sizeof(rtnexthop)) {
-    const auto& hop = *reinterpret_cast<const rtnexthop*>(at);
-    if (hop.rtnh_len < sizeof(rtnexthop) || hop.rtnh_len > left) break;
+  auto bytes = payload(*found[RTA_MULTIPATH]);
+  while (bytes.size() >= sizeof(rtnexthop)) {
+    const auto& hop = *reinterpret_cast<const rtnexthop*>(bytes.data());
+    if (hop.rtnh_len < sizeof(rtnexthop) || hop.rtnh_len > bytes.size()) break;
     row.ifindex = static_cast<std::uint32_t>(hop.rtnh_ifindex);
-    row.gateway = read_gateway(hop_attributes(hop));
+    row.gateway = read_gateway(attributes_in<kRouteAttributes>(bytes.first(hop.rtnh_len).subspan(sizeof hop)));
     rows.push_back(row);
-    const std::size_t step = std::min<std::size_t>(RTNH_ALIGN(hop.rtnh_len), left);
-    at += step;
-    left -= step;
+    bytes = bytes.subspan(std::min<std::size_t>(RTNH_ALIGN(hop.rtnh_len), bytes.size()));
   }
   return rows;
 }
@@ -242,7 +216,7 @@ Result<RouteRow> look_up_route(NetlinkSocket& socket, const Address& address) {
 
 void put_address(NetlinkMessage& message, std::uint16_t type, const Address& address) {
   const bool ipv4 = address.family() == Family::ipv4;
-  mnl_attr_put(message.get(), type, ipv4 ? 4 : 16, address.bytes.data() + (ipv4 ? 12 : 0));
+  message.put(type, address.bytes.data() + (ipv4 ? 12 : 0), ipv4 ? 4 : 16);
 }
 
 }  // namespace xlb

@@ -37,18 +37,18 @@ bool gone(const NetlinkRefusal& refusal) {
 }
 
 std::optional<TcFilter> filter_row(const nlmsghdr& message) {
-  const auto& header = *static_cast<const tcmsg*>(mnl_nlmsg_get_payload(&message));
+  const auto& header = header_of<tcmsg>(message);
   const auto found = attributes<TCA_OPTIONS + 1>(message, sizeof header);
   // A row with handle 0 stands for the priority itself, not for a filter.
   if (header.tcm_handle == 0 || found[TCA_KIND] == nullptr) return std::nullopt;
   TcFilter filter;
   filter.priority = header.tcm_info >> 16;
   filter.handle = header.tcm_handle;
-  filter.kind = mnl_attr_get_str(found[TCA_KIND]);
+  filter.kind = read_text(found[TCA_KIND]);
   if (filter.kind == "bpf" && found[TCA_OPTIONS] != nullptr) {
     const auto options = nested_attributes<TCA_BPF_ID + 1>(*found[TCA_OPTIONS]);
-    if (options[TCA_BPF_NAME] != nullptr) filter.name = mnl_attr_get_str(options[TCA_BPF_NAME]);
-    if (options[TCA_BPF_ID] != nullptr) filter.program_id = mnl_attr_get_u32(options[TCA_BPF_ID]);
+    if (options[TCA_BPF_NAME] != nullptr) filter.name = read_text(options[TCA_BPF_NAME]);
+    if (options[TCA_BPF_ID] != nullptr) filter.program_id = read_u32(options[TCA_BPF_ID]);
   }
   return filter;
 }
@@ -64,10 +64,10 @@ Result<std::string> filter_qdisc(NetlinkSocket& socket, std::uint32_t ifindex) {
   put_header(request, ifindex, 0, 0);
   std::string kind;
   auto listed = socket.must(request, [&](const nlmsghdr& message) {
-    const auto& header = *static_cast<const tcmsg*>(mnl_nlmsg_get_payload(&message));
+    const auto& header = header_of<tcmsg>(message);
     const auto found = attributes<TCA_KIND + 1>(message, sizeof header);
     if (header.tcm_ifindex != static_cast<int>(ifindex) || header.tcm_parent != TC_H_CLSACT) return;
-    if (found[TCA_KIND] != nullptr) kind = mnl_attr_get_str(found[TCA_KIND]);
+    if (found[TCA_KIND] != nullptr) kind = read_text(found[TCA_KIND]);
   });
   if (!listed) return listed.error().in("list qdiscs");
   return kind;
@@ -76,7 +76,7 @@ Result<std::string> filter_qdisc(NetlinkSocket& socket, std::uint32_t ifindex) {
 Result<bool> make_clsact(NetlinkSocket& socket, std::uint32_t ifindex) {
   NetlinkMessage request(RTM_NEWQDISC, NLM_F_CREATE | NLM_F_EXCL);
   put_header(request, ifindex, TC_H_CLSACT, kQdiscHandle);
-  mnl_attr_put_strz(request.get(), TCA_KIND, "clsact");
+  request.put_text(TCA_KIND, "clsact");
   auto refused = socket.ask(request);
   if (!refused) return refused.error();
   if (!*refused) return true;
@@ -112,12 +112,12 @@ Result<void> put_filter(NetlinkSocket& socket, std::uint32_t ifindex, Side side,
   // Without NLM_F_EXCL an existing filter of this place gets the new program in one step.
   NetlinkMessage request(RTM_NEWTFILTER, NLM_F_CREATE);
   put_place(*put_header(request, ifindex, parent_of(side), kTcHandle));
-  mnl_attr_put_strz(request.get(), TCA_KIND, "bpf");
-  nlattr* options = mnl_attr_nest_start(request.get(), TCA_OPTIONS);
-  mnl_attr_put_u32(request.get(), TCA_BPF_FD, static_cast<std::uint32_t>(program));
-  mnl_attr_put_strz(request.get(), TCA_BPF_NAME, name.c_str());
-  mnl_attr_put_u32(request.get(), TCA_BPF_FLAGS, TCA_BPF_FLAG_ACT_DIRECT);
-  mnl_attr_nest_end(request.get(), options);
+  request.put_text(TCA_KIND, "bpf");
+  nlattr* options = request.begin_nest(TCA_OPTIONS);
+  request.put_u32(TCA_BPF_FD, static_cast<std::uint32_t>(program));
+  request.put_text(TCA_BPF_NAME, name);
+  request.put_u32(TCA_BPF_FLAGS, TCA_BPF_FLAG_ACT_DIRECT);
+  request.end_nest(options);
   if (auto done = socket.must(request); !done) {
     return done.error().in(std::string("put ") + name + " at tc " + side_text(side));
   }
@@ -127,7 +127,7 @@ Result<void> put_filter(NetlinkSocket& socket, std::uint32_t ifindex, Side side,
 Result<void> remove_filter(NetlinkSocket& socket, std::uint32_t ifindex, Side side) {
   NetlinkMessage request(RTM_DELTFILTER, 0);
   put_place(*put_header(request, ifindex, parent_of(side), kTcHandle));
-  mnl_attr_put_strz(request.get(), TCA_KIND, "bpf");
+  request.put_text(TCA_KIND, "bpf");
   auto refused = socket.ask(request);
   if (!refused) return refused.error();
   if (*refused && !gone(**refused)) {

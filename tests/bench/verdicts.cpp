@@ -7,7 +7,7 @@
 //
 // What the kernel does with a program's answer (a redirect, a transmission) is not in here; the replay measures it.
 //
-//   xlb_bench_verdicts [REPEAT [ROUNDS]]     prints one JSON list
+//   xlb_bench_verdicts [REPEAT [ROUNDS [WORDS]]]     prints one JSON list: of the cases whose name has these words
 #include <arpa/inet.h>
 #include <netinet/in.h>
 #include <sched.h>
@@ -312,6 +312,7 @@ class Bench {
 int run(int argc, char** argv) {
   const std::uint32_t repeat = argc > 1 ? static_cast<std::uint32_t>(std::stoul(argv[1])) : 500'000;
   const int rounds = argc > 2 ? std::stoi(argv[2]) : 7;
+  const std::string words = argc > 3 ? argv[3] : "";
   cpu_set_t one;
   CPU_ZERO(&one);
   CPU_SET(0, &one);
@@ -322,6 +323,7 @@ int run(int argc, char** argv) {
   Bench bench(**rig, world, repeat, rounds);
   const char* separator = "[";
   for (const Case& each : cases()) {
+    if (std::string(each.name).find(words) == std::string::npos) continue;
     const Bench::Figure figure = bench.measure(each);
     std::printf("%s{\"program\": \"%s\", \"case\": \"", separator, program_name(each.program));
     for (const char* at = each.name; *at != 0; ++at) std::printf(*at == '"' ? "\\%c" : "%c", *at);
