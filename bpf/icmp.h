@@ -52,10 +52,10 @@ INLINE long turn_echo(void *ctx, int program, const struct packet *packet)
 {
 	__u8 reply = packet->ipv6 ? ICMPV6_ECHO_REPLY : ICMP_ECHOREPLY;
 	struct {
-		__u8 to[6];
-		__u8 from[6];
-	} macs, turned;
-	void *at;
+		__u16 to[3];
+		__u16 from[3];
+	} turned;
+	struct ethernet *eth;
 
 	if (packet->fragment != LATER_FRAGMENT) {
 		__u8 *icmp = frame_at(ctx, program, packet->l4, 4);
@@ -100,12 +100,11 @@ INLINE long turn_echo(void *ctx, int program, const struct packet *packet)
 		if (frame_write(ctx, program, packet->l3 + 12, &addresses, sizeof(addresses)))
 			return -1;
 	}
-	at = frame_at(ctx, program, 0, sizeof(macs));
-	if (!at)
+	eth = frame_at(ctx, program, 0, sizeof(*eth));
+	if (!eth)
 		return -1;
-	__builtin_memcpy(&macs, at, sizeof(macs));
-	__builtin_memcpy(turned.to, macs.from, 6);
-	__builtin_memcpy(turned.from, macs.to, 6);
+	copy_mac(turned.to, eth->source);
+	copy_mac(turned.from, eth->destination);
 	return frame_write(ctx, program, 0, &turned, sizeof(turned));
 }
 

@@ -21,11 +21,11 @@ struct arp {
 	__u8 hardware_len;
 	__u8 protocol_len;
 	__be16 operation;
-	__u8 sender_mac[6];
-	__u8 sender_ip[4];
-	__u8 target_mac[6];
-	__u8 target_ip[4];
-} __attribute__((packed));
+	__u16 sender_mac[3];
+	__u16 sender_ip[2];
+	__u16 target_mac[3];
+	__u16 target_ip[2];
+};
 
 #define ND_SOLICITATION 135
 #define ND_ADVERTISEMENT 136
@@ -58,11 +58,11 @@ INLINE bool lease_fresh(const struct lb_node *node)
 	return node->lease_boot_ns == XLB_FOREVER || bpf_ktime_get_boot_ns() < node->lease_boot_ns;
 }
 
-INLINE struct lb_vip *vip_of_ipv4(const __u8 *bytes, struct lb_addr *address)
+INLINE struct lb_vip *vip_of_ipv4(const __u16 *halves, struct lb_addr *address)
 {
 	__be32 ipv4;
 
-	__builtin_memcpy(&ipv4, bytes, sizeof(ipv4));
+	__builtin_memcpy(&ipv4, halves, sizeof(ipv4));
 	set_ipv4(address, ipv4);
 	return bpf_map_lookup_elem(&xlb_vips, address);
 }
@@ -74,8 +74,8 @@ INLINE __u32 answer_arp(void *ctx, int program, const struct lb_node *node, cons
 	struct arp *arp = frame_at(ctx, program, packet->l3, sizeof(*arp));
 	struct arp question, answer;
 	struct {
-		__u8 to[6];
-		__u8 from[6];
+		__u16 to[3];
+		__u16 from[3];
 	} macs;
 	struct lb_vip *vip;
 
@@ -89,7 +89,7 @@ INLINE __u32 answer_arp(void *ctx, int program, const struct lb_node *node, cons
 	vip = vip_of_ipv4(question.sender_ip, &packet->source);
 	if (vip && owned_here(node, link, vip) && !same_mac(question.sender_mac, link->mac)) {
 		packet->destination = packet->source;
-		__builtin_memcpy(packet->claimant, question.sender_mac, 6);
+		copy_mac(packet->claimant, question.sender_mac);
 		return XLB_VERDICT_CONFLICT;
 	}
 
@@ -103,12 +103,12 @@ INLINE __u32 answer_arp(void *ctx, int program, const struct lb_node *node, cons
 
 	answer = question;
 	answer.operation = bpf_htons(2);
-	__builtin_memcpy(answer.sender_mac, link->mac, 6);
+	copy_mac(answer.sender_mac, link->mac);
 	__builtin_memcpy(answer.sender_ip, question.target_ip, 4);
 	__builtin_memcpy(answer.target_mac, question.sender_mac, 6);
 	__builtin_memcpy(answer.target_ip, question.sender_ip, 4);
-	__builtin_memcpy(macs.to, question.sender_mac, 6);
-	__builtin_memcpy(macs.from, link->mac, 6);
+	copy_mac(macs.to, question.sender_mac);
+	copy_mac(macs.from, link->mac);
 	if (frame_write(ctx, program, packet->l3, &answer, sizeof(answer)) ||
 	    frame_write(ctx, program, 0, &macs, sizeof(macs)))
 		return XLB_VERDICT_ERROR;
@@ -147,7 +147,7 @@ INLINE void write_advertisement(struct advertisement *out, const struct lb_link 
 	out->message.target = *vip;
 	out->message.option_type = ND_TARGET_LINK_ADDRESS;
 	out->message.option_len = 1;
-	__builtin_memcpy(out->message.option_mac, link->mac, 6);
+	copy_mac(out->message.option_mac, link->mac);
 	sum = sum_pseudo_header(vip, &to, true, IPPROTO_ICMPV6, sizeof(out->message));
 	sum = (__u32)bpf_csum_diff(NULL, 0, (__be32 *)&out->message, sizeof(out->message), sum);
 	out->message.checksum = (__u16)~sum_fold(sum);
@@ -197,10 +197,10 @@ INLINE __u32 answer_nd(void *ctx, int program, const struct lb_node *node, const
 	struct advertisement answer;
 	struct ipv6hdr *ip;
 	struct lb_vip *vip;
-	struct ethhdr *eth;
+	struct ethernet *eth;
 	struct {
-		__u8 to[6];
-		__u8 from[6];
+		__u16 to[3];
+		__u16 from[3];
 	} macs;
 	__u32 sum;
 
@@ -240,9 +240,9 @@ INLINE __u32 answer_nd(void *ctx, int program, const struct lb_node *node, const
 	if (!eth)
 		return XLB_VERDICT_PASS;
 	if (question->type == ND_ADVERTISEMENT) {
-		if (same_mac(eth->h_source, link->mac))
+		if (same_mac(eth->source, link->mac))
 			return XLB_VERDICT_PASS;
-		__builtin_memcpy(packet->claimant, eth->h_source, 6);
+		copy_mac(packet->claimant, eth->source);
 		packet->source = question->target;
 		packet->destination = question->target;
 		return XLB_VERDICT_CONFLICT;
@@ -254,16 +254,13 @@ INLINE __u32 answer_nd(void *ctx, int program, const struct lb_node *node, const
 	if (!lease_fresh(node))
 		return XLB_VERDICT_LEASE_OVER;
 
-	__builtin_memcpy(macs.to, eth->h_source, 6);
-	if (!asker_known) { /* to ff02::1 */
-		macs.to[0] = 0x33;
-		macs.to[1] = 0x33;
-		macs.to[2] = 0;
-		macs.to[3] = 0;
-		macs.to[4] = 0;
-		macs.to[5] = 1;
+	copy_mac(macs.to, eth->source);
+	if (!asker_known) { /* to ff02::1: 33:33:00:00:00:01 */
+		macs.to[0] = bpf_htons(0x3333);
+		macs.to[1] = 0;
+		macs.to[2] = bpf_htons(1);
 	}
-	__builtin_memcpy(macs.from, link->mac, 6);
+	copy_mac(macs.from, link->mac);
 	packet->destination = question->target;
 	write_advertisement(&answer, link, &question->target, &packet->source, asker_known);
 	if (!is_xdp(program) && bpf_skb_change_tail(ctx, packet->l3 + sizeof(answer), 0))

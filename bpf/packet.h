@@ -37,6 +37,18 @@
 #define TCP_RST 0x04
 #define TCP_ACK 0x10
 
+/*
+ * MAC addresses are read, compared and written by halfwords: in frames, tables and structs they begin at even places. The
+ * compiler, told nothing, goes byte by byte, which costs an ARP answer a quarter of its time.
+ */
+typedef __u16 __attribute__((may_alias)) mac_half;
+
+struct ethernet {
+	__u16 destination[3];
+	__u16 source[3];
+	__be16 ethertype;
+};
+
 #define WHOLE 0u /* packet.fragment */
 #define FIRST_FRAGMENT 1u
 #define LATER_FRAGMENT 2u
@@ -163,7 +175,10 @@ INLINE long frame_write(void *ctx, int program, __u32 offset, const void *bytes,
 	at = frame_at(ctx, program, offset, size);
 	if (!at)
 		return -1;
-	__builtin_memcpy(at, bytes, size);
+	if (size & 1)
+		__builtin_memcpy(at, bytes, size);
+	else /* headers and their fields begin at even places */
+		__builtin_memcpy(__builtin_assume_aligned(at, 2), bytes, size);
 	return 0;
 }
 
@@ -188,10 +203,21 @@ INLINE bool is_mapped(const struct lb_addr *address)
 	return address->word[0] == 0 && address->word[1] == 0 && address->word[2] == bpf_htonl(0xffff);
 }
 
-INLINE bool same_mac(const __u8 *left, const __u8 *right)
+INLINE bool same_mac(const void *left, const void *right)
 {
-	return ((left[0] ^ right[0]) | (left[1] ^ right[1]) | (left[2] ^ right[2]) | (left[3] ^ right[3]) |
-		(left[4] ^ right[4]) | (left[5] ^ right[5])) == 0;
+	const mac_half *l = left, *r = right;
+
+	return ((l[0] ^ r[0]) | (l[1] ^ r[1]) | (l[2] ^ r[2])) == 0;
+}
+
+INLINE void copy_mac(void *to, const void *from)
+{
+	mac_half *t = to;
+	const mac_half *f = from;
+
+	t[0] = f[0];
+	t[1] = f[1];
+	t[2] = f[2];
 }
 
 /* Addresses that nobody may send from: replies to them would go to many, or to ourselves. */
@@ -222,7 +248,7 @@ INLINE void pull_headers(struct __sk_buff *skb)
 INLINE bool read_ethernet(void *ctx, int program, struct packet *packet)
 {
 	int tag_in_metadata = frame_tag(ctx, program);
-	struct ethhdr *eth = frame_at(ctx, program, 0, sizeof(*eth));
+	struct ethernet *eth = frame_at(ctx, program, 0, sizeof(*eth));
 	__be16 *tag;
 
 	if (!eth)
@@ -232,10 +258,9 @@ INLINE bool read_ethernet(void *ctx, int program, struct packet *packet)
 	packet->l3 = sizeof(*eth);
 	packet->vlan = 0;
 	packet->tagged = 0;
-	packet->ethertype = eth->h_proto;
-	packet->mac_is_group = eth->h_dest[0] & 1;
-	packet->mac_is_broadcast = (eth->h_dest[0] & eth->h_dest[1] & eth->h_dest[2] & eth->h_dest[3] & eth->h_dest[4] &
-				    eth->h_dest[5]) == 0xff;
+	packet->ethertype = eth->ethertype;
+	packet->mac_is_group = (eth->destination[0] & bpf_htons(0x0100)) != 0;
+	packet->mac_is_broadcast = (eth->destination[0] & eth->destination[1] & eth->destination[2]) == 0xffff;
 	if (tag_in_metadata >= 0) {
 		packet->vlan = (__u16)(tag_in_metadata & 0x0fff);
 		packet->tagged = 1;

@@ -90,7 +90,7 @@ __noinline int xlb_emit(const struct packet *packet, const struct lb_addr *backe
 		event->backend = *backend;
 		event->backend_port = (__be16)backend_port;
 	}
-	__builtin_memcpy(event->mac, packet->claimant, 6);
+	copy_mac(event->mac, packet->claimant);
 	bpf_ringbuf_submit(event, 0);
 	return 0;
 }

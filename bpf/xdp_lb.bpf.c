@@ -22,7 +22,7 @@ INLINE int enter_lan(void *ctx, int program)
 	struct packet packet = {};
 	struct lan lan = {};
 	struct lb_link_key link_key = {};
-	struct ethhdr *eth;
+	struct ethernet *eth;
 
 	lan.node = this_node();
 	if (!lan.node || trial_over(lan.node))
@@ -39,7 +39,7 @@ INLINE int enter_lan(void *ctx, int program)
 	eth = frame_at(ctx, program, 0, sizeof(*eth));
 	if (!eth)
 		return pass_on(program);
-	packet.mac_is_own = same_mac(eth->h_dest, lan.link->mac);
+	packet.mac_is_own = same_mac(eth->destination, lan.link->mac);
 	if (!packet.mac_is_own && !packet.mac_is_group)
 		return pass_on(program); /* a promiscuous NIC sees other people's frames */
 

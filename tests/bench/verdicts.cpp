@@ -110,7 +110,7 @@ class World {
                    std::uint32_t backend) {
     rig_.set_service(vip_id, port, protocol,
                      {.service_id = id, .flags = flags, .slot_base = id * kSlots, .slot_count = kSlots, .affinity_s = 0,
-                      .hash_seed = 0x5eed0000u + id});
+                      .hash_seed = 0x5eed0000u + id, .local_slot_base = id * kSlots, .local_slot_count = kSlots});
     for (std::uint32_t i = 0; i < kSlots; ++i) rig_.set_slot(id * kSlots + i, {backend, 0});
   }
   void pass_through(Program program, std::uint32_t ifindex, const Packet& packet, const char* what) {

@@ -180,7 +180,9 @@ lb_service PacketTest::service_row(std::uint32_t id, std::uint32_t flags) const 
           .slot_base = id * kSlotsPerService,
           .slot_count = kSlotsPerService,
           .affinity_s = 10800,
-          .hash_seed = 0x5eed0000u + id};
+          .hash_seed = 0x5eed0000u + id,
+          .local_slot_base = id * kSlotsPerService,
+          .local_slot_count = kSlotsPerService};
 }
 
 lb_backend PacketTest::backend_row(const IpAddress& address, std::uint16_t port, std::uint8_t protocol,

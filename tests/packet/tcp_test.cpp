@@ -284,7 +284,8 @@ TEST_P(TcpTest, EstablishedFlowSurvivesTheRemovalOfItsService) {
   open_connection();
   rig().set_service(
       kVipId, 80, IPPROTO_TCP,
-      lb_service{.service_id = kWeb, .flags = 0, .slot_base = 0, .slot_count = 0, .affinity_s = 0, .hash_seed = 0});
+      lb_service{.service_id = kWeb, .flags = 0, .slot_base = 0, .slot_count = 0, .affinity_s = 0, .hash_seed = 0,
+                 .local_slot_base = 0, .local_slot_count = 0});
   expect_forwarded(send(kAck), to_pod(tcp(kAck)), XLB_VERDICT_TO_POD);
 }
 
