@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// The frames, byte by byte. Pure; sending and listening are in packet_socket.cpp and address_probe.cpp.
+// The frames, byte by byte. Pure; sending and listening are in packet_socket.cpp and link_probe.cpp.
 #include "loader/announcer.hpp"
 
 #include <algorithm>

@@ -5,9 +5,7 @@
 
 #include <chrono>
 #include <cstdint>
-#include <map>
 #include <optional>
-#include <set>
 #include <string>
 #include <vector>
 
@@ -27,17 +25,6 @@ Frame probe(const Address& vip, const Mac& mac, std::uint16_t vlan);
 
 // Sends on one interface; EPERM, ENETDOWN and the like come back as a sentence with the interface's name.
 Result<void> send_frames(std::uint32_t ifindex, const std::string& interface, const std::vector<Frame>& frames);
-
-struct ProbeAnswer {
-  Address address;
-  Mac mac;
-};
-// Probes all addresses at once on a link: `count` probes spaced by `interval`, then waits `interval` once more.
-// Frames from `own` MACs do not count. Default timing: 3 probes, 200 ms apart (RFC 5227's 1-2 s would keep a user
-// waiting; a later answer is still found as a conflict by the programs).
-Result<std::vector<ProbeAnswer>> probe_addresses(const Link& link, const std::vector<Address>& addresses,
-                                                 const std::set<Mac>& own, int count = 3,
-                                                 std::chrono::milliseconds interval = std::chrono::milliseconds(200));
 
 // When to announce after an address was taken: 0, 50, 200 ms, then every 1.1 s until 5 s, then every 60 s. The first
 // of these moments that is later than `since_taken`.

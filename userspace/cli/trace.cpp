@@ -147,7 +147,8 @@ Result<void> on_the_spot(const Context& context, std::uint32_t every, Printer& p
     if (auto ran = loop.run(); !ran) return ran;
   }
   auto cleared = (*node)->set_trace(0, 0, PassOptions{});
-  return result ? cleared : result;
+  if (result && !cleared) return cleared.error();
+  return result;
 }
 
 Result<void> trace(const Context& context, std::uint32_t every, Printer& printer) {

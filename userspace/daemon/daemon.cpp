@@ -27,14 +27,16 @@ constexpr auto kPassesApart = 250ms;    // at least, however busy the machine is
 constexpr auto kMend = 60s;             // the tables are compared with what they should hold, whoever else touched them
 constexpr auto kRetry = 2s;             // after a pass that failed
 constexpr auto kPlaceWaitMost = 60s;
+constexpr auto kLockAgain = 50ms;       // a command that was there before us is changing the node
+constexpr auto kReasked = 60s;          // does somebody still answer for the addresses that were not taken for it?
 constexpr auto kConflictSaid = 60s;     // one line a minute for each address and MAC
 constexpr auto kDefend = 10s;           // RFC 5227, 2.4: at most once in DEFEND_INTERVAL
 constexpr auto kTraceRenewal = 1s;
 constexpr auto kTraceLease = 3s;        // a tracer that dies leaves the programs sampling for so long
 constexpr std::size_t kConflictsKept = 1024;
 
-PassOptions pass_options(std::chrono::milliseconds lock_patience) {
-  return {.lock_patience = lock_patience, .place_patience = 0ms, .retry_conflicts = false, .announcements = 1};
+PassOptions pass_options() {
+  return {.place_patience = 0ms, .announcements = 1, .waits = false, .conflicts_since = Loop::Clock::now() - kReasked};
 }
 
 std::string joined(const std::vector<std::string>& words) {
@@ -49,7 +51,17 @@ Daemon::Daemon(const Settings& settings, Edges edges, const Log& log, Lock lock,
     : log_(log),
       lock_(std::move(lock)),
       loop_(std::move(loop)),
-      reconciler_(settings, std::move(edges)) {}
+      reconciler_(settings, std::move(edges)),
+      probes_(loop_, [this] { on_answers(); }),
+      waiting_(loop_, reconciler_,
+               {[this](const Outcome& outcome) { took_in(outcome, true); },
+                [this](ControlServer::Connection connection, const std::string& line) {
+                  control_->send(connection, line);
+                  control_->finish(connection);
+                }}) {
+  reconciler_.edges().ask_wire = [this](const Link& link, const std::vector<Address>& addresses, const std::set<Mac>& own,
+                                        Clock::time_point since) { return probes_.ask(link, addresses, own, since); };
+}
 
 Daemon::~Daemon() {
   for (const int fd : {signals_, manifests_})
@@ -77,7 +89,9 @@ Result<void> Daemon::watch_everything() {
 
   Netlink& netlink = *reconciler_.edges().netlink;
   auto watched = loop_.watch(netlink.change_fd(), EPOLLIN, [this, &netlink](std::uint32_t) {
-    if (netlink.drain_changes()) wish_pass(kSettle);
+    if (!netlink.drain_changes()) return;
+    wish_pass(kSettle);
+    waiting_.neighbours_changed();
   });
   if (!watched) return watched;
 
@@ -92,7 +106,10 @@ Result<void> Daemon::watch_everything() {
   auto control = ControlServer::open(
       loop_, reconciler_.settings().control_socket(),
       {[this](ControlServer::Connection connection, const std::string& line) { on_request(connection, line); },
-       [this](ControlServer::Connection connection) { stop_trace(connection); }});
+       [this](ControlServer::Connection connection) {
+         stop_trace(connection);
+         waiting_.forget(connection);
+       }});
   if (!control) return control.error();
   control_ = std::move(*control);
   return {};
@@ -148,10 +165,17 @@ void Daemon::wish_pass(std::chrono::milliseconds in) {
   pass_timer_ = loop_.at(when, [this] { pass(); });
 }
 
+// Somebody answered, or nobody did: what waited for that goes on.
+void Daemon::on_answers() {
+  waiting_.wire_answered();
+  wish_pass(0ms);
+}
+
 void Daemon::pass() {
   pass_at_.reset();
   watch_manifests();
-  auto outcome = reconciler_.reconcile(pass_options(1s));
+  auto outcome = reconciler_.reconcile(pass_options());
+  if (outcome && outcome->deferred != Outcome::Deferred::no) return wish_pass(kLockAgain);
   passed_at_ = Clock::now();
   if (outcome) {
     if (!failure_.empty()) log_.say(Severity::info, "reconciled again");
@@ -301,14 +325,7 @@ void Daemon::on_request(ControlServer::Connection connection, const std::string&
   if (!request) return refuse(request.error());
   if (auto same = same_node(*request, reconciler_.settings()); !same) return refuse(same.error());
   if (const auto* trace = std::get_if<TraceRequest>(&request->demand)) return start_trace(connection, trace->every);
-  // The user waits: neighbours get the time that a command gives them, and conflicts are asked for again.
-  PassOptions options;
-  options.announcements = 1;
-  auto outcome = execute(*request, reconciler_, options);
-  if (!outcome) return refuse(outcome.error());
-  took_in(*outcome, true);
-  control_->send(connection, encode(*outcome));
-  control_->finish(connection);
+  waiting_.take(connection, std::move(*request));
 }
 
 void Daemon::start_trace(ControlServer::Connection connection, std::uint32_t every) {
@@ -336,13 +353,14 @@ Result<void> Daemon::renew_trace() {
   for (const auto& [connection, wished] : tracers_) every = every == 0 ? wished : std::min(every, wished);
   const std::uint64_t lease =
       static_cast<std::uint64_t>(std::chrono::duration_cast<std::chrono::nanoseconds>(kTraceLease).count());
-  auto set = reconciler_.set_trace(every == 0 ? 0 : monotonic_ns() + lease, every, pass_options(1s));
-  if (every != 0)
-    trace_timer_ = loop_.at(Clock::now() + kTraceRenewal, [this] {
+  auto set = reconciler_.set_trace(every == 0 ? 0 : monotonic_ns() + lease, every, pass_options());
+  if (!set) return set.error();
+  if (every != 0 || !*set)
+    trace_timer_ = loop_.at(Clock::now() + (*set ? std::chrono::milliseconds(kTraceRenewal) : kLockAgain), [this] {
       if (auto renewed = renew_trace(); !renewed)
         log_.say(Severity::warning, "trace not renewed", {{"reason", renewed.error().text}});
     });
-  return set;
+  return {};
 }
 
 }  // namespace xlb

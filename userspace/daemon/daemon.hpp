@@ -9,12 +9,14 @@
 
 #include "loader/event_ring.hpp"
 #include "userspace/daemon/control.hpp"
+#include "userspace/daemon/link_probes.hpp"
 #include "userspace/daemon/lock.hpp"
 #include "userspace/daemon/log.hpp"
 #include "userspace/daemon/loop.hpp"
 #include "userspace/daemon/reconciler.hpp"
 #include "userspace/daemon/request.hpp"
 #include "userspace/daemon/schedule.hpp"
+#include "userspace/daemon/waiting_requests.hpp"
 
 namespace xlb {
 
@@ -38,6 +40,7 @@ class Daemon {
   void on_signal();
   void on_manifest_change();
 
+  void on_answers();
   void wish_pass(std::chrono::milliseconds in);
   void pass();
   void took_in(const Outcome& outcome, bool asked);  // `asked`: by a command, which has told its user already
@@ -58,6 +61,8 @@ class Daemon {
   bool events_waited_ = false;       // somebody else does
   Loop loop_;
   Reconciler reconciler_;
+  LinkProbes probes_;
+  WaitingRequests waiting_;
   std::unique_ptr<ControlServer> control_;
   std::unique_ptr<EventRing> events_;
   AnnouncementSchedule schedule_;

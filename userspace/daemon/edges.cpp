@@ -16,6 +16,13 @@ Result<void> announce_on(const Link& link, const std::vector<Address>& vips) {
   return send_frames(link.attach_ifindex, link.name, frames);
 }
 
+Result<WireAnswers> ask_and_wait(const Link& link, const std::vector<Address>& addresses, const std::set<Mac>& own,
+                                 std::chrono::steady_clock::time_point) {
+  auto answers = probe_addresses(link, addresses, own);
+  if (!answers) return answers.error();
+  return WireAnswers{std::move(*answers), {}};
+}
+
 }  // namespace
 
 Result<Edges> open_edges(const Settings& settings) {
@@ -23,12 +30,7 @@ Result<Edges> open_edges(const Settings& settings) {
   if (!data_plane) return data_plane.error();
   auto netlink = Netlink::open();
   if (!netlink) return netlink.error();
-  return Edges{
-      std::move(*data_plane), std::move(*netlink),
-      [](const Link& link, const std::vector<Address>& addresses, const std::set<Mac>& own) {
-        return probe_addresses(link, addresses, own);
-      },
-      announce_on};
+  return Edges{std::move(*data_plane), std::move(*netlink), ask_and_wait, announce_on};
 }
 
 }  // namespace xlb

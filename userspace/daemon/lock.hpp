@@ -4,6 +4,7 @@
 
 #include <chrono>
 #include <filesystem>
+#include <optional>
 #include <string>
 
 #include "userspace/core/result.hpp"
@@ -12,6 +13,8 @@ namespace xlb {
 
 class Lock {
  public:
+  // Nothing: somebody else has it.
+  static Result<std::optional<Lock>> try_take(const std::filesystem::path& file);
   // Waits up to `patience`. `busy` is the start of the sentence when somebody else keeps it: "another xdp-lb is changing
   // this node".
   static Result<Lock> take(const std::filesystem::path& file, std::chrono::milliseconds patience, const std::string& busy);

@@ -30,32 +30,41 @@ bool announced_on(const DesiredVip& vip, const Link& link) {
 
 }  // namespace
 
-Result<void> AddressProbe::forget_settled(const std::vector<Link>& links, State& state) {
+Result<void> AddressProbe::forget_settled(const std::vector<Link>& links, State& state, Time since) {
+  std::set<Address> silent;  // asked for on a link, and nobody has answered on any
+  std::set<Address> open;
+  std::map<Address, std::string> held;
   for (const Link& link : links) {
     std::vector<Address> asked;
     for (const auto& [address, who] : state.conflicts)
       if (link.up && reaches(link, address)) asked.push_back(address);
     if (asked.empty()) continue;
-    auto answers = edges_.probe(link, asked, own_);
+    auto answers = ask_(link, asked, own_, since);
     if (!answers) return answers.error().in("probing addresses on " + shown_name(link));
-    for (const Address& address : asked) {
-      const auto answer = std::find_if(answers->begin(), answers->end(),
-                                       [&](const ProbeAnswer& entry) { return entry.address == address; });
-      if (answer == answers->end()) {
-        state.conflicts.erase(address);
-        state.probed.insert(address);
-      } else {
-        state.conflicts[address] = sentence(address, answer->mac, shown_name(link));
-      }
+    silent.insert(asked.begin(), asked.end());
+    for (const ProbeAnswer& answer : answers->taken)
+      held[answer.address] = sentence(answer.address, answer.mac, shown_name(link));
+    for (const auto& [address, why] : answers->open) open.insert(address);
+  }
+  for (const auto& [address, who] : held) {
+    state.conflicts[address] = who;
+    silent.erase(address);
+  }
+  for (const Address& address : silent) {
+    if (open.contains(address)) {
+      unsettled_ = true;
+      continue;
     }
+    state.conflicts.erase(address);
+    state.probed.insert(address);
   }
   return {};
 }
 
-Result<bool> AddressProbe::answers_for_anything(const Link& link, const ProbeAnswer& answer,
-                                                const std::set<Address>& spoken_for) {
-  if (proxies_.contains(answer.mac)) return true;
-  if (strangers_.contains(answer.mac)) return false;
+Result<AddressProbe::Nature> AddressProbe::nature(const Link& link, const ProbeAnswer& answer,
+                                                  const std::set<Address>& spoken_for, Time since) {
+  if (proxies_.contains(answer.mac)) return Nature::proxy;
+  if (strangers_.contains(answer.mac)) return Nature::stranger;
   std::vector<Address> controls;
   for (const Prefix& subnet : link.subnets) {
     if (!subnet.contains(answer.address)) continue;
@@ -75,9 +84,10 @@ Result<bool> AddressProbe::answers_for_anything(const Link& link, const ProbeAns
   }
   bool proxy = false;
   if (controls.size() == kControls) {
-    auto answers = edges_.probe(link, controls, own_);
+    auto answers = ask_(link, controls, own_, since);
     if (!answers) return answers.error();
-    const auto same = std::count_if(answers->begin(), answers->end(),
+    if (!answers->open.empty()) return Nature::unknown;
+    const auto same = std::count_if(answers->taken.begin(), answers->taken.end(),
                                     [&](const ProbeAnswer& other) { return other.mac == answer.mac; });
     proxy = static_cast<std::size_t>(same) >= kControls;
   }
@@ -85,11 +95,12 @@ Result<bool> AddressProbe::answers_for_anything(const Link& link, const ProbeAns
   if (proxy)
     said_.push_back(answer.mac.text() + " on " + shown_name(link) +
                     " answers for any address (proxy ARP?): its answers do not count, and cannot warn of a real conflict");
-  return proxy;
+  return proxy ? Nature::proxy : Nature::stranger;
 }
 
-Result<bool> AddressProbe::first_use(const std::vector<Link>& links, const Desired& desired, State& state) {
+Result<bool> AddressProbe::first_use(const std::vector<Link>& links, const Desired& desired, State& state, Time since) {
   bool found = false;
+  open_.clear();
   std::set<Address> spoken_for;
   for (const auto& [name, assignment] : state.held)
     spoken_for.insert(assignment.addresses.begin(), assignment.addresses.end());
@@ -101,19 +112,25 @@ Result<bool> AddressProbe::first_use(const std::vector<Link>& links, const Desir
           !state.conflicts.contains(vip.address))
         asked.push_back(vip.address);
     if (asked.empty()) continue;
-    auto answers = edges_.probe(link, asked, own_);
+    auto answers = ask_(link, asked, own_, since);
     if (!answers) return answers.error().in("probing addresses on " + shown_name(link));
     free.insert(asked.begin(), asked.end());
-    for (const ProbeAnswer& answer : *answers) {
-      auto proxy = answers_for_anything(link, answer, spoken_for);
-      if (!proxy) return proxy.error().in("probing addresses on " + shown_name(link));
-      if (*proxy) continue;
+    for (const auto& [address, why] : answers->open) open_[address] = "probing: first use of " + address.text() + ": " + why;
+    for (const ProbeAnswer& answer : answers->taken) {
+      auto who = nature(link, answer, spoken_for, since);
+      if (!who) return who.error().in("probing addresses on " + shown_name(link));
+      if (*who == Nature::proxy) continue;
+      if (*who == Nature::unknown) {
+        open_[answer.address] = "probing: first use of " + answer.address.text() + ": " + answer.mac.text() + " on " +
+                                shown_name(link) + " answers, asking whether it does so for any address";
+        continue;
+      }
       state.conflicts[answer.address] = sentence(answer.address, answer.mac, shown_name(link));
       found = true;
     }
   }
   for (const Address& address : free)
-    if (!state.conflicts.contains(address)) state.probed.insert(address);
+    if (!state.conflicts.contains(address) && !open_.contains(address)) state.probed.insert(address);
   for (const auto& [address, who] : state.conflicts) {
     for (auto& [name, assignment] : state.held) std::erase(assignment.addresses, address);
     if (free.contains(address)) said_.push_back(who + ": not taken");

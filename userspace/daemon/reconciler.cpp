@@ -14,6 +14,27 @@ namespace xlb {
 namespace {
 
 constexpr const char* kBusy = "another xdp-lb is changing this node";
+constexpr auto kFirstUseKept = std::chrono::seconds(10);  // an answer to a first question is that old at most when it is used
+
+// For those who only look: what was never asked stays so.
+Result<WireAnswers> ask_nobody(const Link& link, const std::vector<Address>& addresses, const std::set<Mac>&,
+                               std::chrono::steady_clock::time_point) {
+  WireAnswers answers;
+  for (const Address& address : addresses)
+    answers.open[address] = (link.l3_name.empty() ? link.name : link.l3_name) + " is asked whether somebody has it";
+  return answers;
+}
+
+Outcome deferred(Outcome::Deferred why) {
+  Outcome outcome;
+  outcome.deferred = why;
+  return outcome;
+}
+
+bool waits_for_neighbours(const Machine& machine) {
+  return std::any_of(machine.places.begin(), machine.places.end(),
+                     [](const auto& entry) { return entry.second.kind == Place::Kind::routed; });
+}
 
 // A service that this very change declares has to get its address, or the change is refused. One that stood before and
 // loses it (its pool went away) is told in a warning: the pool's owner decides.
@@ -56,12 +77,12 @@ std::vector<ServiceOutcome> service_outcomes(const Assignments& before, const Ju
 }
 
 // Why VIPs that stand are not answered for, in so many words; bounded, because a link that is down concerns them all.
-std::vector<std::string> unowned_reasons(const Desired& desired) {
+std::vector<std::string> unowned_reasons(const Judgement& judged) {
   constexpr std::size_t most = 5;
   std::vector<std::string> reasons;
   std::size_t left = 0;
-  for (const DesiredVip& vip : desired.vips) {
-    if (vip.owned) continue;
+  for (const DesiredVip& vip : judged.desired.vips) {
+    if (vip.owned || judged.open.contains(vip.address)) continue;
     if (reasons.size() < most)
       reasons.push_back("VIP " + vip.address.text() + " is not answered for: " + vip.reason);
     else
@@ -77,11 +98,14 @@ bool same(const State& left, const State& right) {
 
 }  // namespace
 
-Result<Lock> Reconciler::lock(const PassOptions& options) const {
-  return Lock::take(settings_.lock_file(), options.lock_patience, kBusy);
+Result<std::optional<Lock>> Reconciler::lock(const PassOptions& options) const {
+  if (!options.waits) return Lock::try_take(settings_.lock_file());
+  auto taken = Lock::take(settings_.lock_file(), options.lock_patience, kBusy);
+  if (!taken) return taken.error();
+  return std::optional<Lock>(std::move(*taken));
 }
 
-Result<void> Reconciler::find_places(Observation& seen, std::chrono::milliseconds patience) {
+Result<void> Reconciler::find_places(Observation& seen, const PassOptions& options) {
   const std::vector<Address> addresses = backend_addresses(seen.objects);
   std::map<Address, Place> previous = places_;
   for (const auto& [id, backend] : seen.installed.backends) {
@@ -89,7 +113,7 @@ Result<void> Reconciler::find_places(Observation& seen, std::chrono::millisecond
     previous.try_emplace(Address::from_abi(backend.address),
                          Place{Place::Kind::pod, backend.veth_ifindex, {}, "as the tables had it"});
   }
-  const auto deadline = std::chrono::steady_clock::now() + patience;
+  const auto deadline = std::chrono::steady_clock::now() + options.place_patience;
   bool asked = false;
   for (;;) {
     auto places = edges_.netlink->find_places(addresses, previous);
@@ -103,7 +127,7 @@ Result<void> Reconciler::find_places(Observation& seen, std::chrono::millisecond
     }
     asked = true;
     seen.machine.places = std::move(*places);
-    if (!waiting || std::chrono::steady_clock::now() >= deadline) break;
+    if (!waiting || !options.waits || std::chrono::steady_clock::now() >= deadline) break;
     std::this_thread::sleep_for(std::chrono::milliseconds(25));
   }
   places_ = seen.machine.places;
@@ -111,7 +135,7 @@ Result<void> Reconciler::find_places(Observation& seen, std::chrono::millisecond
 }
 
 Result<Observation> Reconciler::observe(Objects objects, std::vector<std::string> warnings,
-                                        std::chrono::milliseconds place_patience) {
+                                        const PassOptions& options) {
   Observation seen;
   seen.objects = std::move(objects);
   seen.warnings = std::move(warnings);
@@ -155,40 +179,57 @@ Result<Observation> Reconciler::observe(Objects objects, std::vector<std::string
   auto interfaces = edges_.netlink->interfaces();
   if (!interfaces) return interfaces.error();
   for (const InterfaceFacts& interface : *interfaces) seen.own_macs.insert(interface.mac);
-  if (auto found = find_places(seen, place_patience); !found) return found.error();
+  if (auto found = find_places(seen, options); !found) return found.error();
   return seen;
 }
 
 Result<Observation> Reconciler::look() {
+  const PassOptions at_once{.waits = false};
   auto manifests = read_manifests(settings_.manifests());
-  if (!manifests)
-    return observe({}, {manifests.error().text + ": shown without the manifests"}, std::chrono::milliseconds(0));
-  return observe(std::move(manifests->objects), std::move(manifests->warnings), std::chrono::milliseconds(0));
+  if (!manifests) return observe({}, {manifests.error().text + ": shown without the manifests"}, at_once);
+  return observe(std::move(manifests->objects), std::move(manifests->warnings), at_once);
 }
 
-Result<Judgement> Reconciler::judge(const Observation& observation) { return judge(observation, Wire::silent, false); }
+Result<Judgement> Reconciler::judge(const Observation& observation) {
+  return judge(observation, ask_nobody, {.retry_conflicts = false});
+}
 
-Result<Judgement> Reconciler::judge(const Observation& seen, Wire wire, bool retry_conflicts) {
+Result<Judgement> Reconciler::judge(const Observation& seen, const AskWire& ask, const PassOptions& options) {
   Judgement judged;
   judged.state = seen.state;
   judged.warnings = seen.warnings;
-  AddressProbe probe(edges_, seen.own_macs);
-  if (wire == Wire::probe && retry_conflicts) {
-    if (auto asked = probe.forget_settled(seen.machine.links, judged.state); !asked) return asked.error();
+  // Who answers for an address already does not use it for the first time, whatever became of the state file.
+  for (const auto& [address, vip] : seen.installed.vips)
+    if (vip.owned_epoch != 0 && vip.owned_epoch == seen.node.epoch && !seen.state.conflicts.contains(address))
+      judged.state.probed.insert(address);
+  AddressProbe probe(ask, seen.own_macs);
+  if (options.retry_conflicts) {
+    auto asked = probe.forget_settled(seen.machine.links, judged.state, options.conflicts_since);
+    if (!asked) return asked.error();
   }
   const std::map<Address, std::string> own = own_uses(seen.machine);
   for (;;) {
     std::map<Address, std::string> avoid = judged.state.conflicts;
     avoid.insert(own.begin(), own.end());
     const Allocation allocation = allocate(seen.objects, judged.state.held, avoid);
-    judged.desired =
-        decide(seen.objects, allocation.held, seen.machine, allocation.refusals, judged.state.conflicts);
     judged.state.held = allocation.held;
-    if (wire == Wire::silent) break;
-    auto found = probe.first_use(seen.machine.links, judged.desired, judged.state);
+    judged.desired = decide(seen.objects, allocation.held, seen.machine, allocation.refusals, judged.state.conflicts);
+    auto found = probe.first_use(seen.machine.links, judged.desired, judged.state,
+                                 std::chrono::steady_clock::now() - kFirstUseKept);
     if (!found) return found.error();
-    if (!*found) break;
+    if (*found) continue;
+    judged.open = probe.open();
+    if (judged.open.empty()) break;
+    if (!seen.attached.empty()) {
+      // What will not fit when it is free is refused now.
+      if (auto fits = compile(judged.desired, seen.installed, seen.capacity, seen.node.epoch); !fits) return fits.error();
+    }
+    std::map<Address, std::string> not_yet = judged.state.conflicts;
+    not_yet.insert(judged.open.begin(), judged.open.end());
+    judged.desired = decide(seen.objects, allocation.held, seen.machine, allocation.refusals, not_yet);
+    break;
   }
+  judged.unsettled = !judged.open.empty() || probe.unsettled();
   const auto& said = probe.said();
   judged.warnings.insert(judged.warnings.end(), said.begin(), said.end());
   judged.warnings.insert(judged.warnings.end(), judged.desired.warnings.begin(), judged.desired.warnings.end());
@@ -253,11 +294,10 @@ Result<Outcome> Reconciler::carry_out(const Observation& seen, const Judgement& 
   }
   outcome.services = service_outcomes(seen.state.held, judged, change);
   outcome.refusals = judged.desired.refusals;
-  outcome.places_missing =
-      std::any_of(seen.machine.places.begin(), seen.machine.places.end(),
-                  [](const auto& entry) { return entry.second.kind == Place::Kind::routed; });
+  outcome.places_missing = waits_for_neighbours(seen.machine);
+  outcome.open = !judged.open.empty();
   if (seen.attached.empty()) return outcome;
-  for (std::string& reason : unowned_reasons(judged.desired)) outcome.warnings.push_back(std::move(reason));
+  for (std::string& reason : unowned_reasons(judged)) outcome.warnings.push_back(std::move(reason));
 
   const Edits edits = plan(seen.installed, judged.wanted, seen.capacity);
   for (const Edit& edit : edits) outcome.edits.push_back(describe(edit));
@@ -300,9 +340,9 @@ Result<Outcome> Reconciler::carry_out(const Observation& seen, const Judgement& 
 Result<Outcome> Reconciler::pass(const PassOptions& options) {
   auto manifests = read_manifests(settings_.manifests());
   if (!manifests) return manifests.error();
-  auto seen = observe(std::move(manifests->objects), std::move(manifests->warnings), options.place_patience);
+  auto seen = observe(std::move(manifests->objects), std::move(manifests->warnings), options);
   if (!seen) return seen.error();
-  auto judged = judge(*seen, Wire::probe, options.retry_conflicts);
+  auto judged = judge(*seen, edges_.ask_wire, options);
   if (!judged) return judged.error();
   return carry_out(*seen, *judged, nullptr, options);
 }
@@ -310,14 +350,18 @@ Result<Outcome> Reconciler::pass(const PassOptions& options) {
 Result<Outcome> Reconciler::reconcile(const PassOptions& options) {
   auto held = lock(options);
   if (!held) return held.error();
+  if (!*held) return deferred(Outcome::Deferred::lock);
   return pass(options);
 }
 
 Result<Outcome> Reconciler::change(const PreparedChange& prepared, const PassOptions& options) {
-  auto seen = observe(prepared.after, {}, options.place_patience);
+  auto seen = observe(prepared.after, {}, options);
   if (!seen) return seen.error();
-  auto judged = judge(*seen, Wire::probe, options.retry_conflicts);
+  auto judged = judge(*seen, edges_.ask_wire, options);
   if (!judged) return judged.error();
+  if (!options.waits && judged->unsettled) return deferred(Outcome::Deferred::wire);
+  if (!options.waits && options.place_patience.count() > 0 && waits_for_neighbours(seen->machine))
+    return deferred(Outcome::Deferred::neighbours);
   if (auto served = refuse_unserved(prepared, *judged); !served) return served.error();
   return carry_out(*seen, *judged, &prepared, options);
 }
@@ -325,6 +369,7 @@ Result<Outcome> Reconciler::change(const PreparedChange& prepared, const PassOpt
 Result<Outcome> Reconciler::apply(const std::vector<NamedText>& documents, const PassOptions& options) {
   auto held = lock(options);
   if (!held) return held.error();
+  if (!*held) return deferred(Outcome::Deferred::lock);
   if (auto made = make_folder(settings_.manifests()); !made) return made.error();
   auto prepared = prepare_apply(settings_.manifests(), documents);
   if (!prepared) return prepared.error();
@@ -334,6 +379,7 @@ Result<Outcome> Reconciler::apply(const std::vector<NamedText>& documents, const
 Result<Outcome> Reconciler::remove(const std::vector<ObjectId>& objects, const PassOptions& options) {
   auto held = lock(options);
   if (!held) return held.error();
+  if (!*held) return deferred(Outcome::Deferred::lock);
   auto prepared = prepare_delete(settings_.manifests(), objects);
   if (!prepared) return prepared.error();
   return change(*prepared, options);
@@ -360,6 +406,7 @@ Result<Outcome> Reconciler::check(const std::vector<NamedText>& documents) {
 Result<Outcome> Reconciler::attach(const AttachRequest& request, const PassOptions& options) {
   auto held = lock(options);
   if (!held) return held.error();
+  if (!*held) return deferred(Outcome::Deferred::lock);
   // Whatever would stop the pass afterwards is asked for first.
   if (auto manifests = read_manifests(settings_.manifests()); !manifests) return manifests.error();
   auto before = edges_.data_plane->attached();
@@ -382,6 +429,7 @@ Result<Outcome> Reconciler::attach(const AttachRequest& request, const PassOptio
 Result<Outcome> Reconciler::detach(const std::string& interface, const PassOptions& options) {
   auto held = lock(options);
   if (!held) return held.error();
+  if (!*held) return deferred(Outcome::Deferred::lock);
   if (interface.empty()) {
     if (auto gone = edges_.data_plane->detach_all(); !gone) return gone.error();
   } else {
@@ -396,18 +444,21 @@ Result<Outcome> Reconciler::detach(const std::string& interface, const PassOptio
 Result<Outcome> Reconciler::upgrade(const PassOptions& options) {
   auto held = lock(options);
   if (!held) return held.error();
+  if (!*held) return deferred(Outcome::Deferred::lock);
   if (auto swapped = edges_.data_plane->upgrade(); !swapped) return swapped.error();
   return pass(options);
 }
 
-Result<void> Reconciler::set_trace(std::uint64_t until_mono_ns, std::uint32_t every, const PassOptions& options) {
+Result<bool> Reconciler::set_trace(std::uint64_t until_mono_ns, std::uint32_t every, const PassOptions& options) {
   auto held = lock(options);
   if (!held) return held.error();
+  if (!*held) return false;
   auto node = edges_.data_plane->node();
   if (!node) return node.error();
   node->trace_until_mono_ns = until_mono_ns;
   node->trace_every = every;
-  return edges_.data_plane->write_node(*node);
+  if (auto written = edges_.data_plane->write_node(*node); !written) return written.error();
+  return true;
 }
 
 }  // namespace xlb

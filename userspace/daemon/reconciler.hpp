@@ -28,6 +28,10 @@ struct PassOptions {
   std::chrono::milliseconds place_patience{300};  // how long to wait for neighbours that nobody had asked for
   bool retry_conflicts = true;                    // ask again for addresses that somebody else had answered for
   int announcements = 3;                          // rounds at 0, 50 and 200 ms; the daemon goes on by itself after the first
+  // False, on the daemon's loop: nothing is waited for. The pass goes on with what is known, a change comes back undone
+  // (Outcome::deferred) while the lock, the wire or, within the patience above, a neighbour is still to answer.
+  bool waits = true;
+  std::chrono::steady_clock::time_point conflicts_since{};  // answers older than this are asked for again
 };
 
 struct Observation {
@@ -47,6 +51,8 @@ struct Judgement {
   State state;
   Desired desired;
   Tables wanted;  // equals installed when nothing is attached
+  std::map<Address, std::string> open;  // not served before the wire has answered, and why
+  bool unsettled = false;               // some answer is missing; also: whether a conflict is one still
   std::vector<std::string> warnings;
 };
 
@@ -82,6 +88,9 @@ struct Outcome {
   std::vector<LinkVips> owned;
   std::map<ObjectName, std::string> refusals;  // services without an address
   bool places_missing = false;                 // a backend takes the kernel path because its veth is not known (yet)
+  bool open = false;                           // an address is not served before the wire has answered
+  enum class Deferred : std::uint8_t { no, lock, wire, neighbours };
+  Deferred deferred = Deferred::no;  // nothing was done, for want of this; to be called again
 };
 
 // As the tables say.
@@ -103,8 +112,8 @@ class Reconciler {
   Result<Outcome> upgrade(const PassOptions& options);
   // What apply() would do, and why it would not; nothing is written, and nothing sent.
   Result<Outcome> check(const std::vector<NamedText>& documents);
-  // While `every` is not 0, one packet of so many is sampled until `until_mono_ns`.
-  Result<void> set_trace(std::uint64_t until_mono_ns, std::uint32_t every, const PassOptions& options);
+  // While `every` is not 0, one packet of so many is sampled until `until_mono_ns`. False: the lock is held by somebody else.
+  Result<bool> set_trace(std::uint64_t until_mono_ns, std::uint32_t every, const PassOptions& options);
 
   // Reading, without lock and without a trace: facts, and what would follow from them. A damaged manifest gives the
   // observation of an empty folder and a warning.
@@ -115,17 +124,15 @@ class Reconciler {
   Edges& edges() { return edges_; }
 
  private:
-  enum class Wire : std::uint8_t { silent, probe };
-
-  Result<Lock> lock(const PassOptions& options) const;
+  Result<std::optional<Lock>> lock(const PassOptions& options) const;  // nothing: held, and not waited for
   Result<Observation> observe(Objects objects, std::vector<std::string> warnings,
-                              std::chrono::milliseconds place_patience);
-  Result<Judgement> judge(const Observation& seen, Wire wire, bool retry_conflicts);
+                              const PassOptions& options);
+  Result<Judgement> judge(const Observation& seen, const AskWire& ask, const PassOptions& options);
   Result<Outcome> carry_out(const Observation& seen, const Judgement& judged, const PreparedChange* change,
                             const PassOptions& options);
   Result<Outcome> change(const PreparedChange& prepared, const PassOptions& options);
   Result<Outcome> pass(const PassOptions& options);
-  Result<void> find_places(Observation& seen, std::chrono::milliseconds patience);
+  Result<void> find_places(Observation& seen, const PassOptions& options);
   Result<void> announce(const std::vector<LinkVips>& fresh, int rounds);
 
   Settings settings_;

@@ -59,6 +59,7 @@ struct World {
   // the wire
   std::map<Address, Mac> strangers;
   std::optional<Mac> proxy;
+  bool silent_wire = false;  // it has not answered yet
   std::vector<Address> probed;
   std::vector<std::pair<std::string, Address>> announced;
 
@@ -150,14 +151,19 @@ inline Edges edges(World& world) {
   Edges edges;
   edges.data_plane = std::make_unique<DataPlane>(world);
   edges.netlink = std::make_unique<Machine>(world);
-  edges.probe = [&world](const Link&, const std::vector<Address>& addresses, const std::set<Mac>&) -> Result<std::vector<ProbeAnswer>> {
-    std::vector<ProbeAnswer> answers;
+  edges.ask_wire = [&world](const Link&, const std::vector<Address>& addresses, const std::set<Mac>&,
+                            std::chrono::steady_clock::time_point) -> Result<WireAnswers> {
+    WireAnswers answers;
     for (const Address& address : addresses) {
+      if (world.silent_wire) {
+        answers.open[address] = "asking";
+        continue;
+      }
       world.probed.push_back(address);
       if (const auto stranger = world.strangers.find(address); stranger != world.strangers.end())
-        answers.push_back({address, stranger->second});
+        answers.taken.push_back({address, stranger->second});
       else if (world.proxy)
-        answers.push_back({address, *world.proxy});
+        answers.taken.push_back({address, *world.proxy});
     }
     return answers;
   };

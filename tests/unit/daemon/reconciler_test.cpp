@@ -182,6 +182,66 @@ TEST_F(ReconcilerTest, AnAddressThatSomebodyAnswersForIsNotTakenAndRemembered) {
   EXPECT_EQ(state().held.at({"default", "other"}).addresses.front(), address("192.168.0.200"));
 }
 
+TEST_F(ReconcilerTest, OnTheLoopAnAddressIsNotServedBeforeTheWireHasAnswered) {
+  must_apply(pool("192.168.0.200-192.168.0.250") + "---\n" + service("web", "10.42.0.8"));
+  std::ofstream(folder_.settings().manifests() / "other.yaml") << service("other", "10.42.0.9");
+  world_.silent_wire = true;
+  PassOptions on_the_loop{.place_patience = std::chrono::milliseconds(0), .announcements = 1, .waits = false};
+  Reconciler daemon = reconciler();
+  auto outcome = daemon.reconcile(on_the_loop);
+  ASSERT_TRUE(outcome) << outcome.error().text;
+  EXPECT_TRUE(outcome->open);
+  EXPECT_TRUE(outcome->taken.empty());
+  EXPECT_EQ(outcome->deferred, Outcome::Deferred::no);
+  EXPECT_TRUE(owned("192.168.0.200"));  // what was served goes on
+  EXPECT_FALSE(owned("192.168.0.201"));
+  EXPECT_EQ(world_.tables.services.size(), 1u);
+  EXPECT_EQ(state().held.at({"default", "other"}).addresses.front(), address("192.168.0.201"));
+  EXPECT_FALSE(state().probed.contains(address("192.168.0.201")));
+  // Somebody who looks meanwhile is told why.
+  auto seen = daemon.look();
+  ASSERT_TRUE(seen);
+  auto judged = daemon.judge(*seen);
+  ASSERT_TRUE(judged);
+  ASSERT_EQ(judged->desired.vips.size(), 2u);
+  EXPECT_TRUE(fake::has(judged->desired.vips[1].reason, "probing: first use of 192.168.0.201: eth0 is asked"));
+  EXPECT_TRUE(plan(seen->installed, judged->wanted).empty());
+  world_.silent_wire = false;
+  outcome = daemon.reconcile(on_the_loop);
+  ASSERT_TRUE(outcome) << outcome.error().text;
+  EXPECT_FALSE(outcome->open);
+  EXPECT_TRUE(owned("192.168.0.201"));
+}
+
+TEST_F(ReconcilerTest, AConflictIsAskedForAgainAndStaysUntilTheWireHasAnswered) {
+  world_.strangers[address("192.168.0.200")] = Mac{{0xaa, 0xbb, 0xcc, 0, 0, 1}};
+  must_apply(pool("192.168.0.200-192.168.0.200"));
+  EXPECT_FALSE(apply(service("web", "10.42.0.8")));
+  auto prepared = prepare_apply(folder_.settings().manifests(), {{"web.yaml", service("web", "10.42.0.8")}});
+  ASSERT_TRUE(prepared && commit(*prepared));
+  PassOptions on_the_loop{.place_patience = std::chrono::milliseconds(0), .announcements = 1, .waits = false};
+  ASSERT_TRUE(reconciler().reconcile(on_the_loop));
+  EXPECT_EQ(state().conflicts.size(), 1u);
+  world_.strangers.clear();
+  world_.silent_wire = true;
+  ASSERT_TRUE(reconciler().reconcile(on_the_loop));
+  EXPECT_EQ(state().conflicts.size(), 1u);
+  world_.silent_wire = false;
+  ASSERT_TRUE(reconciler().reconcile(on_the_loop));
+  EXPECT_TRUE(state().conflicts.empty());
+  EXPECT_TRUE(owned("192.168.0.200"));
+}
+
+TEST_F(ReconcilerTest, WhatIsAnsweredForIsNotProbedWhenTheStateFileHasGone) {
+  must_apply(pool("192.168.0.200-192.168.0.250") + "---\n" + service("web", "10.42.0.8"));
+  std::filesystem::remove(folder_.settings().state_file());
+  world_.silent_wire = true;
+  auto outcome = reconciler().reconcile({.place_patience = std::chrono::milliseconds(0), .announcements = 1, .waits = false});
+  ASSERT_TRUE(outcome) << outcome.error().text;
+  EXPECT_TRUE(owned("192.168.0.200"));
+  EXPECT_TRUE(outcome->dropped.empty());
+}
+
 TEST_F(ReconcilerTest, AskingForATakenAddressIsRefusedWhole) {
   must_apply(pool("192.168.0.200-192.168.0.250"));
   Mac stranger;

@@ -11,6 +11,7 @@
 #include <string>
 #include <thread>
 
+#include "loader/link_probe.hpp"
 #include "tests/unit/loader/network_space.hpp"
 
 namespace xlb {
@@ -189,7 +190,7 @@ class WireTest : public testing::Test {
   std::map<Address, Mac> probe_all(const std::vector<std::string>& addresses, const std::set<Mac>& own = {}) const {
     std::vector<Address> asked;
     for (const std::string& one : addresses) asked.push_back(address(one));
-    const auto answers = probe_addresses(link_, asked, own, 3, 100ms);
+    const auto answers = probe_addresses(link_, asked, own, {3, 100ms});
     EXPECT_TRUE(answers) << answers.error().text;
     std::map<Address, Mac> by_address;
     for (const ProbeAnswer& answer : *answers) {
@@ -232,7 +233,7 @@ TEST_F(WireTest, TakenAddressesAnswerWithTheirMac) {
 TEST_F(WireTest, ProbingEndsWhenAllHaveAnswered) {
   const auto began = std::chrono::steady_clock::now();
   const std::vector<Address> taken{address("192.168.0.9"), address("fd00::9")};
-  const auto answers = probe_addresses(link_, taken, {}, 3, 20s);
+  const auto answers = probe_addresses(link_, taken, {}, {3, 20s});
   ASSERT_TRUE(answers);
   EXPECT_EQ(answers->size(), 2U);
   EXPECT_LT(std::chrono::steady_clock::now() - began, 20s);
@@ -251,7 +252,7 @@ TEST_F(WireTest, SomebodyElsesProbeIsAnAnswer) {
     std::this_thread::sleep_for(150ms);
     (void)neighbour_->run("ip addr add fd00::200/64 dev eth0");
   });
-  const auto answers = probe_addresses(link_, {address("fd00::200")}, {}, 1, 5s);
+  const auto answers = probe_addresses(link_, {address("fd00::200")}, {}, {1, 5s});
   late.join();
   ASSERT_TRUE(answers) << answers.error().text;
   ASSERT_EQ(answers->size(), 1U);

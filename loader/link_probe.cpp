@@ -1,16 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
-// Is an address free? Ask, as a host does before it takes an address (RFC 5227, 2.1; RFC 4862, 5.4), and listen.
-// Whoever claims it by any ARP or neighbour advertisement meanwhile, or asks the same question at the same time, has
-// it. Asked and heard on the L3 interface: a VLAN device tags and untags by itself.
+// Asked and heard on the L3 interface: a VLAN device tags and untags by itself.
+#include "loader/link_probe.hpp"
+
 #include <linux/filter.h>
 #include <poll.h>
 #include <sys/socket.h>
 
 #include <algorithm>
 #include <cstring>
-
-#include "loader/announcer.hpp"
-#include "loader/packet_socket.hpp"
 
 namespace xlb {
 namespace {
@@ -80,58 +77,82 @@ Result<void> only_neighbour_discovery(const PacketSocket& socket) {
 
 }  // namespace
 
-Result<std::vector<ProbeAnswer>> probe_addresses(const Link& link, const std::vector<Address>& addresses,
-                                                 const std::set<Mac>& own, int count,
-                                                 std::chrono::milliseconds interval) {
-  std::vector<PacketSocket> sockets;
-  std::map<Family, std::size_t> socket_of;
+Result<LinkProbe> LinkProbe::open(const Link& link, const std::vector<Address>& addresses, const std::set<Mac>& own,
+                                  Pace pace) {
+  LinkProbe made(link, addresses, own, pace);
   for (const Address& address : addresses) {
     const Family family = address.family();
-    if (socket_of.contains(family)) continue;
+    if (made.socket_of_.contains(family)) continue;
     auto socket = PacketSocket::open(link.l3_ifindex, link.l3_name, family == Family::ipv4 ? kArp : kIpv6);
     if (!socket) return socket.error();
     if (family == Family::ipv6) {
       if (auto filtered = only_neighbour_discovery(*socket); !filtered) return filtered.error().in(link.l3_name);
       if (auto joined = socket->join(kAllNodesMac); !joined) return joined.error();
     }
-    socket_of[family] = sockets.size();
-    sockets.push_back(std::move(*socket));
+    made.socket_of_[family] = made.sockets_.size();
+    made.sockets_.push_back(std::move(*socket));
   }
+  return made;
+}
 
-  std::map<Address, Mac> claims;
-  const auto listen = [&](std::chrono::steady_clock::time_point until) {
-    for (;;) {
-      for (PacketSocket& socket : sockets) {
-        while (const auto frame = socket.receive()) {
-          if (frame->size() < kEthernet) continue;
-          const bool arp = (*frame)[12] == kArp >> 8;
-          const auto claim = arp ? arp_claim(*frame) : nd_claim(*frame);
-          if (!claim || own.contains(claim->mac) || claim->mac == link.mac) continue;
-          if (std::find(addresses.begin(), addresses.end(), claim->address) == addresses.end()) continue;
-          claims.emplace(claim->address, claim->mac);
-        }
-      }
-      const auto left = until - std::chrono::steady_clock::now();
-      if (left <= std::chrono::nanoseconds(0) || claims.size() == addresses.size()) return;
-      std::vector<pollfd> waits;
-      for (const PacketSocket& socket : sockets) waits.push_back({socket.fd(), POLLIN, 0});
-      const auto wait = std::chrono::ceil<std::chrono::milliseconds>(left);
-      (void)poll(waits.data(), waits.size(), static_cast<int>(wait.count()));
-    }
-  };
-  auto next = std::chrono::steady_clock::now();
-  for (int round = 0; round < count && claims.size() < addresses.size(); ++round) {
-    for (const Address& address : addresses) {
-      if (claims.contains(address)) continue;
-      auto sent = sockets[socket_of[address.family()]].send(probe(address, link.mac, 0));
+Result<LinkProbe::Time> LinkProbe::step(Time now) {
+  if (asked_ == 0) next_ = now;
+  if (now < next_ || asked_ > pace_.count) return next_;
+  if (asked_ < pace_.count) {
+    for (const Address& address : addresses_) {
+      if (holders_.contains(address)) continue;
+      auto sent = sockets_[socket_of_[address.family()]].send(probe(address, mac_, 0));
       if (!sent) return sent.error().in("ask whether " + address.text() + " is free");
     }
-    next += interval;
-    listen(next);
   }
-  listen(next + interval);
+  // After the last question one more interval of silence.
+  next_ += pace_.interval;
+  ++asked_;
+  return next_;
+}
+
+void LinkProbe::listen() {
+  constexpr int at_once = 256;  // a flood must not keep the caller: what is left wakes it again
+  for (PacketSocket& socket : sockets_) {
+    for (int i = 0; i < at_once; ++i) {
+      const auto frame = socket.receive();
+      if (!frame) break;
+      if (frame->size() < kEthernet) continue;
+      const bool arp = (*frame)[12] == kArp >> 8;
+      const auto claim = arp ? arp_claim(*frame) : nd_claim(*frame);
+      if (!claim || claim->mac == mac_ || own_.contains(claim->mac) || !addresses_.contains(claim->address)) continue;
+      holders_.emplace(claim->address, claim->mac);
+    }
+  }
+}
+
+bool LinkProbe::over(Time now) const {
+  return holders_.size() == addresses_.size() || (asked_ > pace_.count && now >= next_);
+}
+
+std::vector<int> LinkProbe::descriptors() const {
+  std::vector<int> all;
+  for (const PacketSocket& socket : sockets_) all.push_back(socket.fd());
+  return all;
+}
+
+Result<std::vector<ProbeAnswer>> probe_addresses(const Link& link, const std::vector<Address>& addresses,
+                                                 const std::set<Mac>& own, LinkProbe::Pace pace) {
+  auto probing = LinkProbe::open(link, addresses, own, pace);
+  if (!probing) return probing.error();
+  for (;;) {
+    auto next = probing->step(std::chrono::steady_clock::now());
+    if (!next) return next.error();
+    probing->listen();
+    const auto now = std::chrono::steady_clock::now();
+    if (probing->over(now)) break;
+    std::vector<pollfd> waits;
+    for (const int fd : probing->descriptors()) waits.push_back({fd, POLLIN, 0});
+    const auto left = std::max(std::chrono::ceil<std::chrono::milliseconds>(*next - now), std::chrono::milliseconds(0));
+    (void)poll(waits.data(), waits.size(), static_cast<int>(left.count()));
+  }
   std::vector<ProbeAnswer> answers;
-  for (const auto& [address, mac] : claims) answers.push_back({address, mac});
+  for (const auto& [address, mac] : probing->holders()) answers.push_back({address, mac});
   return answers;
 }
 
