@@ -325,6 +325,12 @@ void Daemon::on_request(ControlServer::Connection connection, const std::string&
   if (!request) return refuse(request.error());
   if (auto same = same_node(*request, reconciler_.settings()); !same) return refuse(same.error());
   if (const auto* trace = std::get_if<TraceRequest>(&request->demand)) return start_trace(connection, trace->every);
+  if (asks_cluster(request->demand)) {
+    auto told = answer(request->demand, cluster_);
+    if (!told) return refuse(told.error());
+    control_->send(connection, encode(*told));
+    return control_->finish(connection);
+  }
   waiting_.take(connection, std::move(*request));
 }
 

@@ -4,6 +4,8 @@
 #include <cstring>
 #include <nlohmann/json.hpp>
 
+#include "userspace/daemon/cluster_document.hpp"
+
 namespace xlb {
 
 namespace {
@@ -107,6 +109,10 @@ Json demand_json(const Demand& demand) {
           [](const DetachRequest& detach) { return Json{{"verb", "detach"}, {"interface", detach.interface}}; },
           [](const UpgradeRequest&) { return Json{{"verb", "upgrade"}}; },
           [](const TraceRequest& trace) { return Json{{"verb", "trace"}, {"every", trace.every}}; },
+          [](const ClusterRequest&) { return Json{{"verb", "cluster"}}; },
+          [](const WhyRequest& why) { return Json{{"verb", "why"}, {"vip", why.vip.text()}}; },
+          [](const DrainRequest&) { return Json{{"verb", "drain"}}; },
+          [](const UndrainRequest&) { return Json{{"verb", "undrain"}}; },
       },
       demand);
 }
@@ -134,6 +140,10 @@ Demand demand_from(const Json& json) {
   if (verb == "detach") return DetachRequest{json.at("interface").get<std::string>()};
   if (verb == "upgrade") return UpgradeRequest{};
   if (verb == "trace") return TraceRequest{json.at("every").get<std::uint32_t>()};
+  if (verb == "cluster") return ClusterRequest{};
+  if (verb == "why") return WhyRequest{address_from(json.at("vip"))};
+  if (verb == "drain") return DrainRequest{};
+  if (verb == "undrain") return UndrainRequest{};
   throw Json::other_error::create(501, "verb \"" + verb + "\" is not known", &json);
 }
 
@@ -246,6 +256,8 @@ Result<Request> decode_request(std::string_view text) {
 }
 
 std::string encode(const Outcome& outcome) { return line(Json{{"outcome", outcome_json(outcome)}}); }
+// Parsed once more on the way, so that a document is one line and no line is ever half of one.
+std::string encode(const ClusterAnswer& answer) { return line(Json{{"document", Json::parse(answer.json, nullptr, false)}}); }
 std::string encode(const Error& error) { return line(Json{{"error", error.text}}); }
 // Both ends are the same machine and the struct is the contract's own: its bytes are the shortest faithful spelling.
 std::string encode(const lb_event& event) { return line(Json{{"event", hex(&event, sizeof(event))}}); }
@@ -260,6 +272,7 @@ Result<Answer> decode_answer(std::string_view text) {
         return Error{"control socket: an event of another size: the daemon is another version of xdp-lb: restart it"};
       return Answer(event);
     }
+    if (json.contains("document")) return Answer(ClusterAnswer{json.at("document").dump()});
     return Answer(outcome_from(json.at("outcome")));
   } catch (const Json::exception& problem) {
     return Error{std::string("control socket: answer not understood: ") + problem.what()};
@@ -286,9 +299,35 @@ Result<Outcome> execute(const Request& request, Reconciler& reconciler, const Pa
           },
           [&](const DetachRequest& detach) { return reconciler.detach(detach.interface, options); },
           [&](const UpgradeRequest&) { return reconciler.upgrade(options); },
-          [](const TraceRequest&) -> Result<Outcome> { return Error{"trace changes nothing and has no outcome"}; },
+          [](const auto&) -> Result<Outcome> { return Error{"this is asked, not done: it has no outcome"}; },
       },
       request.demand);
+}
+
+bool asks_cluster(const Demand& demand) {
+  return std::visit(Overloaded{[](const ClusterRequest&) { return true; }, [](const WhyRequest&) { return true; },
+                               [](const DrainRequest&) { return true; }, [](const UndrainRequest&) { return true; },
+                               [](const auto&) { return false; }},
+                    demand);
+}
+
+Result<ClusterAnswer> answer(const Demand& demand, ClusterView* cluster) {
+  const auto said = [](const Json& json) { return ClusterAnswer{json.dump(-1, ' ', false, Json::error_handler_t::replace)}; };
+  const Error alone{"this node keeps no peers, so nobody could take its VIPs over: xdp-lb peer add NAME IP"};
+  const auto drained = [&](Result<void> (ClusterView::*begin)()) -> Result<ClusterAnswer> {
+    if (!cluster) return alone;
+    if (auto begun = (cluster->*begin)(); !begun) return begun.error();
+    return said(drain_document(*cluster));
+  };
+  return std::visit(
+      Overloaded{
+          [&](const ClusterRequest&) -> Result<ClusterAnswer> { return said(cluster ? cluster_document(*cluster, read_clocks()) : Json()); },
+          [&](const WhyRequest& why) -> Result<ClusterAnswer> { return said(cluster ? why_document(*cluster, why.vip) : Json()); },
+          [&](const DrainRequest&) { return drained(&ClusterView::drain); },
+          [&](const UndrainRequest&) { return drained(&ClusterView::undrain); },
+          [](const auto&) -> Result<ClusterAnswer> { return Error{"this is done, not asked: it has no document"}; },
+      },
+      demand);
 }
 
 }  // namespace xlb

@@ -37,12 +37,18 @@ TEST(RequestTest, EveryDemandSurvivesTheSocket) {
   EXPECT_EQ(std::get<DetachRequest>(round_trip({"", "", "", DetachRequest{"eth1"}}).demand).interface, "eth1");
   EXPECT_TRUE(std::holds_alternative<UpgradeRequest>(round_trip({"", "", "", UpgradeRequest{}}).demand));
   EXPECT_EQ(std::get<TraceRequest>(round_trip({"", "", "", TraceRequest{16}}).demand).every, 16u);
+  EXPECT_TRUE(std::holds_alternative<ClusterRequest>(round_trip({"", "", "", ClusterRequest{}}).demand));
+  EXPECT_TRUE(std::holds_alternative<DrainRequest>(round_trip({"", "", "", DrainRequest{}}).demand));
+  EXPECT_TRUE(std::holds_alternative<UndrainRequest>(round_trip({"", "", "", UndrainRequest{}}).demand));
+  const auto why = round_trip({"", "", "", WhyRequest{fake::address("fd00::200")}});
+  EXPECT_EQ(std::get<WhyRequest>(why.demand).vip, fake::address("fd00::200"));
 }
 
 TEST(RequestTest, NonsenseIsRefusedWithASentence) {
   for (const char* line : {"", "{", "[]", "42", "{}", R"({"xdp_lb":1})", R"({"xdp_lb":1,"config_dir":"","pin_dir":"","cgroup":"","verb":"dance"})",
                            R"({"xdp_lb":1,"config_dir":"","pin_dir":"","cgroup":"","verb":"apply","documents":[1]})",
                            R"({"xdp_lb":1,"config_dir":"","pin_dir":"","cgroup":"","verb":"attach","interface":"e","mode":"fast"})",
+                           R"({"xdp_lb":1,"config_dir":"","pin_dir":"","cgroup":"","verb":"why","vip":"web"})",
                            R"({"xdp_lb":1,"config_dir":7,"pin_dir":"","cgroup":"","verb":"upgrade"})"}) {
     auto decoded = decode_request(line);
     ASSERT_FALSE(decoded) << line;
@@ -106,6 +112,10 @@ TEST(RequestTest, OutcomesErrorsAndEventsSurviveTheSocket) {
   decoded = decode_answer(encode(event));
   ASSERT_TRUE(decoded);
   EXPECT_EQ(std::memcmp(&std::get<lb_event>(*decoded), &event, sizeof(event)), 0);
+
+  decoded = decode_answer(encode(ClusterAnswer{R"({"left":[], "node":"pi1\n"})"}));
+  ASSERT_TRUE(decoded);
+  EXPECT_EQ(std::get<ClusterAnswer>(*decoded).json, R"({"left":[],"node":"pi1\n"})");
 
   EXPECT_FALSE(decode_answer(R"({"event":"00"})"));
   EXPECT_FALSE(decode_answer("{}"));

@@ -1,0 +1,23 @@
+// SPDX-License-Identifier: Apache-2.0
+// What the control socket may ask of a daemon that keeps peers: for `status`, `peer ls`, `why`, `drain` and `undrain`.
+#pragma once
+
+#include <vector>
+
+#include "userspace/core/cluster.hpp"
+#include "userspace/core/result.hpp"
+
+namespace xlb {
+
+class ClusterView {
+ public:
+  virtual ~ClusterView() = default;
+  [[nodiscard]] virtual const std::vector<PeerView>& peers() const = 0;  // by name
+  [[nodiscard]] virtual const std::vector<VipView>& vips() const = 0;    // by address
+  [[nodiscard]] virtual Drain drained() const = 0;
+  // Begin, and return at once: drained() and vips() tell how far it is. Asked again, they do no harm.
+  virtual Result<void> drain() = 0;
+  virtual Result<void> undrain() = 0;
+};
+
+}  // namespace xlb
