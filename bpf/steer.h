@@ -17,9 +17,9 @@
 
 /* What the lookups found for one packet. */
 struct lan {
-	struct lb_node *node;
-	struct lb_link *link;
-	struct lb_vip *vip;
+	const struct lb_node *node;
+	const struct lb_link *link;
+	const struct lb_vip *vip;
 };
 
 /* Not handled: to kube-proxy where the VIP says so, else refused or dropped as the VIP says. */
@@ -204,7 +204,7 @@ static __noinline int steer_icmp_tc(struct __sk_buff *skb, const struct lan *lan
 	return steer_icmp(skb, XLB_PROGRAM_LAN_TC, lan, packet);
 }
 
-/* What begin_flow() may answer besides a backend. */
+/* What xlb_begin_flow() may answer besides a backend. */
 #define BEGIN_OK 0
 #define BEGIN_DENIED 1
 #define BEGIN_NO_BACKEND 2
@@ -214,21 +214,23 @@ static __noinline int steer_icmp_tc(struct __sk_buff *skb, const struct lan *lan
 struct flow_keys {
 	struct lb_flow_key forward;
 	struct lb_flow_key reverse;
-	bool stale; /* an ended flow of `forward` is still in xlb_flows */
+	__u32 stale; /* an ended flow of `forward` is still in xlb_flows */
 };
 
 /*
  * Chooses a backend for a first packet (or for one in the middle of a connection that this node has not seen), and
  * makes both entries. keys->forward is given, as is flow->l3_ifindex; the rest is filled in.
  */
-static __noinline int begin_flow(const struct lan *lan, const struct packet *packet, const struct lb_service *service,
-				 struct lb_flow *flow, struct flow_keys *keys)
+__noinline int xlb_begin_flow(const struct lb_node *node, const struct packet *packet, const struct lb_service *service,
+			      struct lb_flow *flow, struct flow_keys *keys)
 {
 	struct choice choice = {}, by_slot;
 	__u64 now = now_ns();
 	struct lb_backend *second;
 	__u32 where;
 
+	if (!node || !packet || !service || !flow || !keys)
+		return BEGIN_NO_BACKEND;
 	if (!source_allowed(service, &packet->source))
 		return BEGIN_DENIED;
 	if (!choose_by_affinity(service, &packet->source, now, &choice)) {
@@ -238,7 +240,7 @@ static __noinline int begin_flow(const struct lan *lan, const struct packet *pac
 	}
 	key_from_backend(&keys->reverse, &choice.backend->address, choice.backend->port, &packet->source,
 			 packet->source_port, packet->protocol);
-	where = xlb_clashes(&keys->reverse, packet, lan->node, now);
+	where = xlb_clashes(&keys->reverse, packet, node, now);
 	if (where & CLASH) {
 		if (!choice.second_id) { /* remembered by affinity: the slot knows another one */
 			choose_by_slot(service, hash_client(service, &packet->source, packet->source_port), &by_slot);
@@ -253,7 +255,7 @@ static __noinline int begin_flow(const struct lan *lan, const struct packet *pac
 		choice.second_id = 0;
 		key_from_backend(&keys->reverse, &second->address, second->port, &packet->source, packet->source_port,
 				 packet->protocol);
-		where = xlb_clashes(&keys->reverse, packet, lan->node, now);
+		where = xlb_clashes(&keys->reverse, packet, node, now);
 		if (where & CLASH)
 			return BEGIN_CLASH;
 	}
@@ -283,13 +285,13 @@ static __noinline int begin_flow(const struct lan *lan, const struct packet *pac
 	return BEGIN_OK;
 }
 
-/* steer_flow() leaves refusals to its caller, for the stack's sake: one of these, with the verdict in the low bits. */
+/* xlb_steer_flow() leaves refusals to its caller, for the stack's sake: one of these, with the verdict in the low bits. */
 #define ASK_REFUSE 0x10000
 #define ASK_UNHANDLED 0x20000
 #define ASK_VERDICT 0xffff
 
 /* TCP and UDP in tc: flow, service, backend, translation, delivery. The tc action, or what is asked for. */
-static __noinline int steer_flow(struct __sk_buff *skb, const struct lan *lan, const struct packet *packet, __u64 now)
+INLINE int steer_flow(struct __sk_buff *skb, const struct lan *lan, const struct packet *packet, __u64 now)
 {
 	const int program = XLB_PROGRAM_LAN_TC;
 	bool tcp = packet->protocol == IPPROTO_TCP;
@@ -333,8 +335,9 @@ static __noinline int steer_flow(struct __sk_buff *skb, const struct lan *lan, c
 		if (!service)
 			return ASK_UNHANDLED | (tcp ? XLB_VERDICT_REJECTED_TCP : XLB_VERDICT_REJECTED_UDP);
 		__builtin_memset(&begun, 0, sizeof(begun));
+		__builtin_memset(&keys.reverse, 0, sizeof(keys.reverse));
 		begun.l3_ifindex = reply_interface(skb, packet, lan->link);
-		result = begin_flow(lan, packet, service, &begun, &keys);
+		result = xlb_begin_flow(lan->node, packet, service, &begun, &keys);
 		if (result == BEGIN_DENIED) {
 			conclude(program, lan->node, packet, NULL, XLB_VERDICT_DENIED);
 			report(program, packet, XLB_VERDICT_DENIED, XLB_EVENT_REFUSED);
@@ -370,6 +373,17 @@ static __noinline int steer_flow(struct __sk_buff *skb, const struct lan *lan, c
 	return deliver(skb, lan, packet, backend, through_kernel, XLB_VERDICT_TO_POD);
 }
 
+/* As a global function: half of what the verifier has to look at, and it begins with one state (verdict.h). */
+__noinline int xlb_steer_flow(struct __sk_buff *skb, const struct packet *packet, const struct lb_node *node,
+			      const struct lb_link *link, const struct lb_vip *vip)
+{
+	struct lan lan = {node, link, vip};
+
+	if (!packet || !node || !link || !vip)
+		return TC_ACT_SHOT;
+	return steer_flow(skb, &lan, packet, now_ns());
+}
+
 /* TCP and UDP in XDP: ends only what is dropped without state. */
 INLINE int screen_flow(struct xdp_md *xdp, const struct lan *lan, const struct packet *packet)
 {
@@ -399,7 +413,6 @@ INLINE int screen_flow(struct xdp_md *xdp, const struct lan *lan, const struct p
 /* Everything that is addressed to a VIP and to this node's MAC. */
 INLINE int steer(void *ctx, int program, const struct lan *lan, struct packet *packet)
 {
-	__u64 now = now_ns();
 	__u32 refusal;
 	int result;
 
@@ -416,8 +429,8 @@ INLINE int steer(void *ctx, int program, const struct lan *lan, struct packet *p
 	if (is_xdp(program))
 		return packet->fragment == LATER_FRAGMENT ? XDP_PASS : screen_flow(ctx, lan, packet);
 	if (packet->fragment == LATER_FRAGMENT)
-		return steer_fragment(ctx, lan, packet, now);
-	result = steer_flow(ctx, lan, packet, now);
+		return steer_fragment(ctx, lan, packet, now_ns());
+	result = xlb_steer_flow(ctx, packet, lan->node, lan->link, lan->vip);
 	if (result >= ASK_UNHANDLED) {
 		refusal = (__u32)result & ASK_VERDICT;
 		return unhandled(ctx, program, lan, packet, refusal,
