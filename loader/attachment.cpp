@@ -122,27 +122,26 @@ Result<AttachedLink> Attachment::attach(const AttachRequest& request) {
   Rows& rows = *read;
   if (auto gone = forget_gone_links(*tables, rows); !gone) return gone.error();
 
+  auto node = tables->node_row();
+  if (!node) return node.error();
+
   Undo undo;  // after everything that its steps use
   const LinkKey key{interface.ifindex, 0};
   const bool was_attached = rows.contains(key) && rows[key].role == XLB_LINK_LAN;
   if (rows.contains(key) && !was_attached) {
     return Error{interface.name + " is the way to a pod and carries xlb_return: attach to the interface of the LAN"};
   }
-  auto node = tables->node();
-  if (!node) return node.error();
-  const lb_node node_before = *node;
+  const std::uint64_t try_before = node->read().try_mono_ns;
   if (request.try_for) {
     const auto other = std::find_if(rows.begin(), rows.end(), [&](const auto& row) {
       return is_lan(row) && row.first.ifindex != interface.ifindex;
     });
-    if (other != rows.end() && node->try_mono_ns == 0) {
+    if (other != rows.end() && try_before == 0) {
       return Error{"a trial counts for the whole node, and " + name_of(other->first.ifindex) +
                    " is attached for good: attach " + interface.name + " without --try"};
     }
-    node->try_mono_ns =
-        monotonic_ns() + static_cast<std::uint64_t>(std::max<std::int64_t>(request.try_for->count(), 1));
-    if (auto written = tables->write_node(*node); !written) return written.error();
-    undo.add([&tables, node_before] { (void)tables->write_node(node_before); });
+    undo.add([&node, try_before] { node->set_try(try_before); });
+    node->set_try(monotonic_ns() + static_cast<std::uint64_t>(std::max<std::int64_t>(request.try_for->count(), 1)));
   }
   if (!current) {
     if (auto swapped = swap(rows, *programs); !swapped) return swapped.error();
@@ -168,10 +167,7 @@ Result<AttachedLink> Attachment::attach(const AttachRequest& request) {
     auto put = put_socket_programs(cgroup.get(), request.cgroup, pins_, *programs);
     if (!put) return put.error();
   }
-  if (!request.try_for && node->try_mono_ns != 0) {
-    node->try_mono_ns = 0;
-    if (auto written = tables->write_node(*node); !written) return written.error();
-  }
+  if (!request.try_for) node->set_try(0);
 
   undo.keep();
   undo_pins.keep();

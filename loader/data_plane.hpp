@@ -65,7 +65,8 @@ class DataPlane {
   // Nothing attached: an empty list.
   virtual Result<std::vector<AttachedLink>> attached() = 0;
   virtual Result<lb_node> node() = 0;
-  virtual Result<void> write_node(const lb_node& node) = 0;
+  // One packet of `every` is sampled until then.
+  virtual Result<void> set_trace(std::uint64_t until_mono_ns, std::uint32_t every) = 0;
   virtual Result<Capacity> capacity() = 0;
   virtual Result<Tables> installed() = 0;
   // In order; stops at the first failure and says which edit and why. Running it again with a new plan mends the rest.

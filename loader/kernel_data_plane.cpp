@@ -49,9 +49,13 @@ class KernelDataPlane final : public DataPlane {
     auto tables = open();
     return tables ? tables->node() : tables.error();
   }
-  Result<void> write_node(const lb_node& node) override {
+  Result<void> set_trace(std::uint64_t until_mono_ns, std::uint32_t every) override {
     auto tables = open();
-    return tables ? tables->write_node(node) : tables.error();
+    if (!tables) return tables.error();
+    auto row = tables->node_row();
+    if (!row) return row.error();
+    row->set_trace(until_mono_ns, every);
+    return {};
   }
   Result<Capacity> capacity() override {
     auto tables = open();

@@ -3,6 +3,8 @@
 
 #include <arpa/inet.h>
 
+#include <algorithm>
+#include <iterator>
 #include <optional>
 #include <set>
 #include <utility>
@@ -22,6 +24,18 @@ lb_link_key to_abi(const LinkKey& key) {
   row.ifindex = key.ifindex;
   row.vlan = key.vlan;
   return row;
+}
+
+lb_mac_key to_abi(const Mac& mac) {
+  lb_mac_key row{};
+  std::copy(mac.bytes.begin(), mac.bytes.end(), row.mac);
+  return row;
+}
+
+Mac mac_of(const lb_mac_key& row) {
+  Mac mac;
+  std::copy(std::begin(row.mac), std::end(row.mac), mac.bytes.begin());
+  return mac;
 }
 
 lb_service_key to_abi(const ServiceKey& key) {
@@ -116,8 +130,8 @@ Result<KernelTables> KernelTables::open(const std::string& pin_dir) {
     }
     return !failed;
   };
-  open(maps.node, "xlb_node") && open(maps.links, "xlb_links") && open(maps.vips, "xlb_vips") &&
-      open(maps.services, "xlb_services") && open(maps.slots, "xlb_slots") && open(maps.backends, "xlb_backends") &&
+  open(maps.node, "xlb_node") && open(maps.links, "xlb_links") && open(maps.peers, "xlb_peers") &&
+      open(maps.peer_macs, "xlb_peer_macs") && open(maps.vips, "xlb_vips") && open(maps.services, "xlb_services") && open(maps.slots, "xlb_slots") && open(maps.backends, "xlb_backends") &&
       open(maps.sources, "xlb_sources") && open(maps.flows, "xlb_flows") && open(maps.half_open, "xlb_half_open") &&
       open(maps.verdicts, "xlb_counters") && open(maps.service_stats, "xlb_svc_stats");
   if (failed) return *failed;
@@ -139,8 +153,8 @@ Result<lb_node> KernelTables::node() const {
   return **row;  // an array's row is always there
 }
 
-Result<void> KernelTables::write_node(const lb_node& node) const {
-  return maps_.node.write(only_row, node);
+Result<NodeRow> KernelTables::node_row() const {
+  return NodeRow::open(maps_.node.fd());
 }
 
 Capacity KernelTables::capacity() const {
@@ -161,7 +175,15 @@ Result<Tables> KernelTables::read() {
   auto links_read = links();
   if (!links_read) return links_read.error();
   tables.links = std::move(*links_read);
-  auto done = maps_.vips.each(
+  auto done = maps_.peers.each([&](std::uint32_t id, const lb_peer& row) {
+    constexpr lb_peer nothing{};
+    if (!same_row(row, nothing)) tables.peers[id] = row;
+  });
+  if (!done) return done.error();
+  done = maps_.peer_macs.each(
+      [&](const lb_mac_key& key, std::uint32_t node_id) { tables.peer_macs[mac_of(key)] = node_id; });
+  if (!done) return done.error();
+  done = maps_.vips.each(
       [&](const lb_addr& address, const lb_vip& row) { tables.vips[Address::from_abi(address)] = row; });
   if (!done) return done.error();
   done = maps_.services.each([&](const lb_service_key& key, const lb_service& row) {
@@ -187,10 +209,12 @@ Result<void> KernelTables::read_slots(Tables& tables) {
   const auto array = slots();
   if (!array) return array.error();
   for (const auto& [key, service] : tables.services) {
-    if (service.slot_count == 0) continue;
-    auto stretch = (*array)->read(service.slot_base, service.slot_count);
-    if (!stretch) return stretch.error().in("service " + std::to_string(service.service_id));
-    tables.slots[service.slot_base] = std::move(*stretch);
+    for (const SlotRange& range : {slots_of(service), own_local_slots(service)}) {
+      if (range.count == 0) continue;
+      auto stretch = (*array)->read(range.base, range.count);
+      if (!stretch) return stretch.error().in("service " + std::to_string(service.service_id));
+      tables.slots[range.base] = std::move(*stretch);
+    }
   }
   return {};
 }
@@ -201,6 +225,15 @@ Result<std::optional<lb_link>> KernelTables::link(const LinkKey& key) const {
 
 Result<void> KernelTables::apply(const EditLink& edit) const {
   return named(write_or_erase(maps_.links, to_abi(edit.key), edit.value), edit);
+}
+
+Result<void> KernelTables::apply(const EditPeer& edit) const {
+  constexpr lb_peer nothing{};
+  return named(maps_.peers.write(edit.id, edit.value.value_or(nothing)), edit);
+}
+
+Result<void> KernelTables::apply(const EditPeerMac& edit) const {
+  return named(write_or_erase(maps_.peer_macs, to_abi(edit.mac), edit.value), edit);
 }
 
 Result<void> KernelTables::apply(const EditVip& edit) const {

@@ -11,6 +11,7 @@
 
 #include "loader/bpf_map.hpp"
 #include "loader/data_plane.hpp"
+#include "loader/node_row.hpp"
 #include "loader/slot_array.hpp"
 #include "maps/abi.h"
 #include "userspace/core/plan.hpp"
@@ -27,7 +28,7 @@ class KernelTables {
   static Result<KernelTables> open(const std::string& pin_dir);
 
   Result<lb_node> node() const;
-  Result<void> write_node(const lb_node& node) const;
+  Result<NodeRow> node_row() const;
   [[nodiscard]] Capacity capacity() const;
 
   // Everything but `returns` and `groups`, which live in no table.
@@ -38,6 +39,8 @@ class KernelTables {
 
   // Safe to run again: what is already so stays so.
   Result<void> apply(const EditLink& edit) const;
+  Result<void> apply(const EditPeer& edit) const;
+  Result<void> apply(const EditPeerMac& edit) const;
   Result<void> apply(const EditVip& edit) const;
   Result<void> apply(const EditService& edit) const;
   Result<void> apply(const EditSlots& edit);
@@ -52,6 +55,8 @@ class KernelTables {
   struct Maps {
     BpfMap<std::uint32_t, lb_node> node;
     BpfMap<lb_link_key, lb_link> links;
+    BpfMap<std::uint32_t, lb_peer> peers;
+    BpfMap<lb_mac_key, std::uint32_t> peer_macs;
     BpfMap<lb_addr, lb_vip> vips;
     BpfMap<lb_service_key, lb_service> services;
     BpfMap<std::uint32_t, lb_slot> slots;
@@ -63,7 +68,7 @@ class KernelTables {
     PerCpuArray<lb_svc_stats> service_stats;
   };
   explicit KernelTables(Maps maps) : maps_(std::move(maps)) {}
-  // Mapped when first needed: whoever renews a lease does not need its 2,048 pages.
+  // Mapped when first needed: whoever asks for counters does not need its 2,048 pages.
   Result<SlotArray*> slots();
   Result<void> read_slots(Tables& tables);
 

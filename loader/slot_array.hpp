@@ -4,10 +4,11 @@
 #pragma once
 
 #include <cstdint>
-#include <memory>
 #include <span>
+#include <utility>
 #include <vector>
 
+#include "loader/mapped_array.hpp"
 #include "maps/abi.h"
 #include "userspace/core/result.hpp"
 
@@ -23,15 +24,10 @@ class SlotArray {
   [[nodiscard]] Result<std::vector<lb_slot>> read(std::uint32_t base, std::uint32_t count) const;
 
  private:
-  struct Unmap {
-    std::size_t bytes = 0;
-    void operator()(std::uint64_t* words) const;
-  };
-  SlotArray(std::uint64_t* words, std::uint32_t entries);
+  explicit SlotArray(MappedArray<std::uint64_t> words) : words_(std::move(words)) {}
   [[nodiscard]] Result<void> within(std::uint32_t base, std::size_t count) const;
 
-  std::unique_ptr<std::uint64_t, Unmap> words_;
-  std::uint32_t entries_ = 0;
+  MappedArray<std::uint64_t> words_;
 };
 
 }  // namespace xlb

@@ -70,7 +70,7 @@ Machine machine(const Objects& objects) {
   link.attach_ifindex = link.l3_ifindex = 2;
   link.subnets.push_back({numbered(172, 0x100000), 12});
   machine.links.push_back(link);
-  for (const Address& address : backend_addresses(objects)) {
+  for (const Address& address : backend_addresses(objects, "pi1")) {
     Place place;
     place.kind = Place::Kind::pod;
     place.veth_ifindex = 100 + address.bytes[15] % kPods;

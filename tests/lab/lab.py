@@ -36,6 +36,7 @@ FIRST_VIP, FIRST_VIP6 = "192.168.0.200", "fd00:0:0:1::200"
 CLUSTER_IP, CLUSTER_IP6 = "10.43.0.80", "fd00:43::80"
 
 ROOT = Path(__file__).resolve().parents[2]
+ABI_VERSION = int(re.search(r"^#define XLB_ABI_VERSION (\d+)", (ROOT / "maps/abi.h").read_text(), re.MULTILINE)[1])
 BPFFS = Path("/sys/fs/bpf")
 # Not /run, which is a small tmpfs on many machines: the bulk stories keep gigabytes here.
 STATE = Path("/var/tmp/xlb-lab")
@@ -72,6 +73,7 @@ class Node(Namespace):
         self.config_dir = lab.directory / self.role / "etc"
         self.run_dir = lab.directory / self.role / "run"
         self.pin_dir = BPFFS / self.name
+        self.tables_dir = self.pin_dir / f"v{ABI_VERSION}"
         self.environment = {
             "XDP_LB_NODE": self.role,
             "XDP_LB_CONFIG_DIR": str(self.config_dir),

@@ -42,7 +42,7 @@ class Layouts(Story):
 
     def test_pinned_table_of_another_size(self) -> None:
         self.add_pools()
-        tables = self.node.pin_dir / "v1"
+        tables = self.node.tables_dir
         tables.mkdir(parents=True)
         self.node.run("bpftool", "map", "create", str(tables / "xlb_services"), "type", "hash", "key", "4", "value", "4",
                       "entries", "16", "name", "xlb_services")

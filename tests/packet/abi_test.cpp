@@ -57,6 +57,8 @@ constexpr MapRow kMaps[] = {
     {"xlb_slots", 4, sizeof(lb_slot)},
     {"xlb_backends", 4, sizeof(lb_backend)},
     {"xlb_peers", 4, sizeof(lb_peer)},
+    {"xlb_peer_macs", sizeof(lb_mac_key), 4},
+    {"xlb_echoes", 4, sizeof(lb_echo)},
     {"xlb_flows", sizeof(lb_flow_key), sizeof(lb_flow)},
     {"xlb_half_open", sizeof(lb_flow_key), sizeof(lb_flow)},
     {"xlb_frags", sizeof(lb_frag_key), sizeof(lb_frag)},
@@ -128,10 +130,23 @@ TEST_F(AbiTest, FieldsLieWhereThisCompilerPutsThem) {
   FIELD(lb_service, service_id);
   FIELD(lb_service, slot_base);
   FIELD(lb_service, hash_seed);
+  FIELD(lb_service, local_slot_base);
+  FIELD(lb_service, local_slot_count);
   FIELD(lb_backend, address);
   FIELD(lb_backend, generation);
   FIELD(lb_backend, veth_ifindex);
+  FIELD(lb_backend, node_id);
   FIELD(lb_backend, port);
+  FIELD(lb_peer, address4);
+  FIELD(lb_peer, address6);
+  FIELD(lb_peer, flags);
+  FIELD(lb_peer, attach_ifindex);
+  FIELD(lb_peer, vlan);
+  FIELD(lb_peer, mac);
+  FIELD(lb_mac_key, mac);
+  FIELD(lb_echo, nonce);
+  FIELD(lb_echo, returned_mono_ns);
+  FIELD(lb_echo, flags);
   FIELD(lb_flow_key, source_port);
   FIELD(lb_flow_key, direction);
   FIELD(lb_flow, seen_mono_ns);

@@ -194,7 +194,7 @@ class Decider {
     std::set<std::string> no_veth;
     std::set<std::string> left_out;
     for (const ServicePort& port : service.ports) {
-      PortBackends found = find_backends(service, port, vip.family(), slices_, machine_, vips);
+      PortBackends found = find_backends(service, port, vip.family(), slices_, machine_, vips, desired_.peers);
       if (!unserved.empty())
         unserved = found.empty_reason.empty() ? "" : service.name.text() + ": " + found.empty_reason;
       left_out.insert(found.left_out.begin(), found.left_out.end());
@@ -344,11 +344,11 @@ class Decider {
 
 }  // namespace
 
-std::vector<Address> backend_addresses(const Objects& objects) {
+std::vector<Address> backend_addresses(const Objects& objects, const std::string& node_name) {
   std::set<Address> addresses;
   for (const EndpointSlice& slice : objects.slices) {
     for (const Endpoint& endpoint : slice.endpoints)
-      addresses.insert(endpoint.addresses.begin(), endpoint.addresses.end());
+      if (endpoint.node.empty() || endpoint.node == node_name) addresses.insert(endpoint.addresses.begin(), endpoint.addresses.end());
   }
   return {addresses.begin(), addresses.end()};
 }

@@ -68,8 +68,8 @@ struct Desired {
   auto operator<=>(const Desired&) const = default;
 };
 
-// Addresses of backends whose Place the machine must find before decide() is called.
-std::vector<Address> backend_addresses(const Objects& objects);
+// Addresses of backends on this node, whose Place the machine must find before decide() is called.
+std::vector<Address> backend_addresses(const Objects& objects, const std::string& node_name);
 
 // Addresses that this machine needs for itself and that can be no VIP: its own and its gateways', each with the
 // sentence that says so. To be avoided by allocate(); decide() refuses them too.

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cstring>
 #include <initializer_list>
+#include <iterator>
 
 #include "userspace/core/plan.hpp"
 #include "userspace/core/rows.hpp"
@@ -37,6 +38,8 @@ struct Applier {
   Tables& tables;
 
   void operator()(const EditLink& edit) const { set_or_erase(tables.links, edit.key, edit.value); }
+  void operator()(const EditPeer& edit) const { set_or_erase(tables.peers, edit.id, edit.value); }
+  void operator()(const EditPeerMac& edit) const { set_or_erase(tables.peer_macs, edit.mac, edit.value); }
   void operator()(const EditReturn& edit) const { insert_or_erase(tables.returns, edit.ifindex, edit.attached); }
   void operator()(const EditService& edit) const { set_or_erase(tables.services, edit.key, edit.value); }
   void operator()(const EditSource& edit) const { insert_or_erase(tables.sources, edit.key, edit.present); }
@@ -95,11 +98,32 @@ std::string flag_text(std::uint32_t flags, std::initializer_list<std::pair<std::
   return text;
 }
 
+std::string range_text(const SlotRange& range) {
+  return std::to_string(range.base) + ".." + std::to_string(range.base + range.count - 1);
+}
+
 struct Describer {
   std::string operator()(const EditLink& edit) const {
     if (!edit.value) return link_text(edit.key) + " removed";
     if (edit.value->role == XLB_LINK_RETURN) return link_text(edit.key) + " = way back of a pod";
     return link_text(edit.key) + " = LAN, replies by interface " + std::to_string(edit.value->l3_ifindex);
+  }
+  std::string operator()(const EditPeer& edit) const {
+    const std::string name = "peer " + std::to_string(edit.id);
+    if (!edit.value) return name + " removed";
+    const lb_peer& peer = *edit.value;
+    std::string text = name + " =";
+    for (const lb_addr& each : {peer.address4, peer.address6}) {
+      if (const Address address = Address::from_abi(each); !address.unspecified()) text += " " + address.text();
+    }
+    Mac mac;
+    std::copy(std::begin(peer.mac), std::end(peer.mac), mac.bytes.begin());
+    return text + " at " + mac.text() + " by " + link_text({peer.attach_ifindex, peer.vlan}) +
+           ((peer.flags & XLB_PEER_ALIVE) != 0 ? " alive" : " dead");
+  }
+  std::string operator()(const EditPeerMac& edit) const {
+    const std::string name = "MAC " + edit.mac.text();
+    return edit.value ? name + " = peer " + std::to_string(*edit.value) : name + " removed";
   }
   std::string operator()(const EditReturn& edit) const {
     return "xlb_return " + std::string(edit.attached ? "onto" : "off") + " interface " + std::to_string(edit.ifindex);
@@ -107,7 +131,8 @@ struct Describer {
   std::string operator()(const EditBackend& edit) const {
     const std::string name = "backend " + std::to_string(edit.id);
     if (!live(edit.value)) return name + " freed after generation " + std::to_string(edit.value.generation);
-    return name + " = " + endpoint_text(edit.value) +
+    const std::string where = edit.value.node_id == 0 ? "" : " on peer " + std::to_string(edit.value.node_id);
+    return name + " = " + endpoint_text(edit.value) + where +
            flag_text(edit.value.flags, {{XLB_BACKEND_LIVE, "live"},
                                         {XLB_BACKEND_LOCAL, "local"},
                                         {XLB_BACKEND_HOST, "host"},
@@ -125,9 +150,8 @@ struct Describer {
     if (!edit.value) return name + " removed";
     const lb_service& service = *edit.value;
     std::string text = name + " = " + std::to_string(service.service_id);
-    text += service.slot_count == 0 ? " without backend"
-                                    : " slots " + std::to_string(service.slot_base) + ".." +
-                                          std::to_string(service.slot_base + service.slot_count - 1);
+    text += service.slot_count == 0 ? " without backend" : " slots " + range_text(slots_of(service));
+    if (const SlotRange local = own_local_slots(service); local.count != 0) text += " of this node " + range_text(local);
     return text + flag_text(service.flags, {{XLB_SERVICE_AFFINITY, "affinity"},
                                             {XLB_SERVICE_SOURCES, "sources"},
                                             {XLB_SERVICE_TWIN, "twin"},
@@ -161,7 +185,8 @@ bool operator==(const Tables& left, const Tables& right) {
   const auto same_ranges = [](const auto& x, const auto& y) {
     return x.first == y.first && same_slots(x.second, y.second);
   };
-  return same_rows(left.links, right.links) && same_rows(left.vips, right.vips) &&
+  return same_rows(left.links, right.links) && same_rows(left.peers, right.peers) &&
+         left.peer_macs == right.peer_macs && same_rows(left.vips, right.vips) &&
          same_rows(left.services, right.services) && same_rows(left.backends, right.backends) &&
          std::equal(left.slots.begin(), left.slots.end(), right.slots.begin(), right.slots.end(), same_ranges) &&
          left.sources == right.sources && left.returns == right.returns && left.groups == right.groups;

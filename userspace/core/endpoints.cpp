@@ -3,6 +3,8 @@
 // who is still listed *drains*: keeps the TCP connections that it has and gets no new one, as with kube-proxy, which
 // forgets a connection only when the endpoint leaves the slice. A UDP flow has no end, so it is kept only while the
 // endpoint serves.
+//
+// An endpoint that names another node is reached through that node, when it is a peer: its own programs find the pod.
 #include "userspace/core/endpoints.hpp"
 
 #include <algorithm>
@@ -60,16 +62,21 @@ bool loopback(const Address& address) {
   return address == one;
 }
 
-// Why this node cannot send flows there; empty: it can.
-std::string obstacle(const Endpoint& endpoint, const Address& address, const Machine& machine,
+// Why flows cannot be handed to that node; empty: they can.
+std::string obstacle_of_node(const std::string& node, const std::vector<DesiredPeer>& peers) {
+  const auto peer = std::find_if(peers.begin(), peers.end(), [&](const DesiredPeer& one) { return one.name == node; });
+  if (peer == peers.end()) return "is on node " + node + ", which is no peer of this node";
+  if (peer->macs.empty()) return "is on node " + node + ", which has not been heard of yet";
+  return {};
+}
+
+// Why this node cannot send flows there; empty: it can. `node`: empty for this one.
+std::string obstacle(const std::string& node, const Address& address, const std::vector<DesiredPeer>& peers,
                      const std::set<Address>& vips, const Place& place) {
-  if (!endpoint.node.empty() && endpoint.node != machine.node_name) {
-    return "is on node " + endpoint.node + ", and flows are only given to backends on this node, " +
-           machine.node_name;
-  }
   if (vips.contains(address)) return "is a VIP itself";
   if (loopback(address)) return "is a loopback address, which no packet from the LAN can reach";
   if (address.unspecified()) return "is the unspecified address";
+  if (!node.empty()) return obstacle_of_node(node, peers);
   if (place.kind == Place::Kind::absent) {
     return place.reason.empty() ? "is not found on this node" : "is not found on this node: " + place.reason;
   }
@@ -79,6 +86,7 @@ std::string obstacle(const Endpoint& endpoint, const Address& address, const Mac
 struct Candidate {
   DesiredBackend backend;
   Standing standing = Standing::draining;
+  bool here = false;  // on this node
 };
 
 // What one pass over the slices of a service finds for one of its ports.
@@ -102,8 +110,8 @@ bool same_endpoint(const Candidate& a, const Candidate& b) {
 class Search {
  public:
   Search(const Service& service, const ServicePort& port, Family family, const Machine& machine,
-         const std::set<Address>& vips)
-      : service_(service), port_(port), family_(family), machine_(machine), vips_(vips) {}
+         const std::set<Address>& vips, const std::vector<DesiredPeer>& peers)
+      : service_(service), port_(port), family_(family), machine_(machine), vips_(vips), peers_(peers) {}
 
   Found run(const std::vector<const EndpointSlice*>& slices) {
     for (const EndpointSlice* slice : slices) {
@@ -132,14 +140,17 @@ class Search {
     backend.port = target;
     backend.protocol = port_.protocol;
     backend.node = endpoint.node.empty() ? machine_.node_name : endpoint.node;
-    if (const auto place = machine_.places.find(*address); place != machine_.places.end())
-      backend.place = place->second;
-    if (const std::string why = obstacle(endpoint, *address, machine_, vips_, backend.place); !why.empty()) {
+    const bool here = backend.node == machine_.node_name;
+    const auto place = machine_.places.find(*address);
+    if (here && place != machine_.places.end()) backend.place = place->second;
+    if (const std::string why = obstacle(here ? "" : backend.node, *address, peers_, vips_, backend.place);
+        !why.empty()) {
       found_.left_out.push_back(address->text() + " " + why);
       return;
     }
+    candidate.here = here;
     const bool fast = backend.place.kind == Place::Kind::pod && backend.place.veth_ifindex != 0;
-    backend.kernel_path = service_.path == Path::kernel || (!fast && backend.place.kind != Place::Kind::host);
+    backend.kernel_path = here && (service_.path == Path::kernel || (!fast && backend.place.kind != Place::Kind::host));
     found_.candidates.push_back(std::move(candidate));
   }
 
@@ -148,6 +159,7 @@ class Search {
   Family family_;
   const Machine& machine_;
   const std::set<Address>& vips_;
+  const std::vector<DesiredPeer>& peers_;
   Found found_;
 };
 
@@ -173,20 +185,27 @@ SlicesByService slices_by_service(const std::vector<EndpointSlice>& slices) {
 }
 
 PortBackends find_backends(const Service& service, const ServicePort& port, Family family,
-                           const SlicesByService& slices, const Machine& machine, const std::set<Address>& vips) {
+                           const SlicesByService& slices, const Machine& machine, const std::set<Address>& vips,
+                           const std::vector<DesiredPeer>& peers) {
   PortBackends result;
   const auto own_slices = slices.find(service.name);
   if (own_slices == slices.end()) {
     result.empty_reason = "no EndpointSlice is labelled kubernetes.io/service-name: " + service.name.name;
     return result;
   }
-  Found found = Search(service, port, family, machine, vips).run(own_slices->second);
+  Found found = Search(service, port, family, machine, vips, peers).run(own_slices->second);
   const auto have = [&](Standing standing) {
     return std::any_of(found.candidates.begin(), found.candidates.end(),
                        [&](const Candidate& candidate) { return candidate.standing == standing; });
   };
   const Standing taking = have(Standing::ready) ? Standing::ready : Standing::serving;
-  if (!have(taking)) result.empty_reason = why_nobody_takes_flows(found, port, family);
+  if (!have(taking)) {
+    result.empty_reason = why_nobody_takes_flows(found, port, family);
+  } else if (service.policy == TrafficPolicy::local &&
+             std::none_of(found.candidates.begin(), found.candidates.end(),
+                          [&](const Candidate& one) { return one.here && one.standing == taking; })) {
+    result.empty_reason = "none of its endpoints that take flows is on this node, as externalTrafficPolicy Local asks";
+  }
   for (Candidate& candidate : found.candidates) {
     candidate.backend.draining = candidate.standing != taking;
     result.backends.push_back(std::move(candidate.backend));

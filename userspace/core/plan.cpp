@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Make before break, in fixed phases: what is new is written from the bottom up (a backend before the slots that list
-// it, slots before the service that uses them, a service before its VIP), what is gone is taken away from the top
+// Make before break, in fixed phases: what is new is written from the bottom up (a peer before its backends, a
+// backend before the slots that list it, slots before the service that uses them, a service before its VIP), what is gone is taken away from the top
 // down. After every single edit each VIP, service and slot refers only to things that are there.
 //
 // That order cannot hold where a row must be given to something else at once: a slot range, or a backend id, that an
@@ -87,6 +87,8 @@ class Planner {
 
   Edits run() {
     compare(installed_.links, wanted_.links, setter<EditLink>(make_), remover<EditLink>(links_gone_));
+    compare(installed_.peers, wanted_.peers, setter<EditPeer>(make_), remover<EditPeer>(peers_gone_));
+    compare(installed_.peer_macs, wanted_.peer_macs, setter<EditPeerMac>(make_), remover<EditPeerMac>(peer_macs_gone_));
     compare_sets(
         installed_.returns, wanted_.returns,
         [&](std::uint32_t ifindex) {
@@ -126,7 +128,7 @@ class Planner {
     } else {
       append({&make_, &groups_gone_, &vips_gone_, &services_gone_, &sources_gone_, &slots_gone_});
     }
-    append({&backends_gone_, &returns_gone_, &links_gone_});
+    append({&backends_gone_, &peer_macs_gone_, &peers_gone_, &returns_gone_, &links_gone_});
     return edits;
   }
 
@@ -164,19 +166,24 @@ class Planner {
   }
 
   [[nodiscard]] bool stands_in_the_way(const ServiceKey& key, const lb_service& service) const {
-    if (service.slot_count == 0) return false;
-    if (ranges_in_the_way_.contains(service.slot_base)) return true;
     const auto now = wanted_.services.find(key);
-    const bool keeps_range = now != wanted_.services.end() && now->second.slot_base == service.slot_base &&
-                             now->second.slot_count == service.slot_count;
+    const bool stays = now != wanted_.services.end();
+    return stands_in_the_way(slots_of(service), stays ? slots_of(now->second) : SlotRange{}) ||
+           stands_in_the_way(own_local_slots(service), stays ? own_local_slots(now->second) : SlotRange{});
+  }
+
+  [[nodiscard]] bool stands_in_the_way(const SlotRange& range, const SlotRange& now) const {
+    if (range.count == 0) return false;
+    if (ranges_in_the_way_.contains(range.base)) return true;
+    const bool keeps_range = now == range;
     if (keeps_range && ids_in_the_way_.empty()) return false;
-    const auto old_slots = installed_.slots.find(service.slot_base);
+    const auto old_slots = installed_.slots.find(range.base);
     if (old_slots == installed_.slots.end()) return false;
     for (const lb_slot& slot : old_slots->second) {
       if (ids_in_the_way_.contains(slot.first) || ids_in_the_way_.contains(slot.second)) return true;
     }
     // Another service's slots are about to be written where this one's are.
-    const auto new_slots = wanted_.slots.find(service.slot_base);
+    const auto new_slots = wanted_.slots.find(range.base);
     return !keeps_range && new_slots != wanted_.slots.end() && !same_slots(old_slots->second, new_slots->second);
   }
 
@@ -256,8 +263,8 @@ class Planner {
   std::set<ServiceKey> displaced_;
   Edits make_;
   Edits backends_made_;
-  Edits groups_gone_, vips_gone_, services_gone_, sources_gone_, slots_gone_, backends_gone_, returns_gone_,
-      links_gone_;
+  Edits groups_gone_, vips_gone_, services_gone_, sources_gone_, slots_gone_, backends_gone_, peer_macs_gone_,
+      peers_gone_, returns_gone_, links_gone_;
 };
 
 }  // namespace

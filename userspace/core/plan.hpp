@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// The difference between two Tables as ordered edits, make before break: backends, then slots, then services, then
-// VIPs, then who is asked for them (groups); removal in reverse. apply(plan(a, b), a) == b.
+// The difference between two Tables as ordered edits, make before break: peers, then backends, then slots, then
+// services, then VIPs, then who is asked for them (groups); removal in reverse. apply(plan(a, b), a) == b.
 #pragma once
 
 #include <cstdint>
@@ -16,6 +16,14 @@ namespace xlb {
 struct EditLink {
   LinkKey key;
   std::optional<lb_link> value;
+};
+struct EditPeer {
+  std::uint32_t id;
+  std::optional<lb_peer> value;
+};
+struct EditPeerMac {
+  Mac mac;
+  std::optional<std::uint32_t> value;  // node id
 };
 struct EditReturn {
   std::uint32_t ifindex;
@@ -46,7 +54,8 @@ struct EditGroup {
   bool joined;
 };
 
-using Edit = std::variant<EditLink, EditReturn, EditBackend, EditSlots, EditService, EditSource, EditVip, EditGroup>;
+using Edit = std::variant<EditLink, EditPeer, EditPeerMac, EditReturn, EditBackend, EditSlots, EditService, EditSource,
+                          EditVip, EditGroup>;
 using Edits = std::vector<Edit>;
 
 // `capacity`: where old and new rows together do not fit into a table, what goes is removed before the new is

@@ -62,14 +62,18 @@ std::uint32_t slot_count(std::size_t backends) {
 }
 
 std::vector<SlotPair> fill_slots(std::span<const SlotCandidate> candidates) {
+  return fill_slots(candidates, slot_count(candidates.size()));
+}
+
+std::vector<SlotPair> fill_slots(std::span<const SlotCandidate> candidates, std::uint32_t count) {
   std::vector<SlotCandidate> ranked(candidates.begin(), candidates.end());
   if (!std::is_sorted(ranked.begin(), ranked.end(), before)) std::sort(ranked.begin(), ranked.end(), before);
   std::vector<std::uint64_t> hashes;
   hashes.reserve(ranked.size());
   for (const SlotCandidate& candidate : ranked) hashes.push_back(hash_endpoint(candidate.address, candidate.port));
 
-  std::vector<SlotPair> slots(slot_count(ranked.size()));
-  if (ranked.size() == 1) slots.front().first = ranked.front().id;
+  std::vector<SlotPair> slots(count);
+  if (ranked.size() == 1) std::fill(slots.begin(), slots.end(), SlotPair{ranked.front().id, 0});
   if (ranked.size() <= 1) return slots;
   std::uint64_t step = 0;
   for (SlotPair& slot : slots) {
@@ -86,16 +90,16 @@ std::vector<SlotPair> fill_slots(std::span<const SlotCandidate> candidates) {
   return slots;
 }
 
-const std::vector<SlotPair>& SlotMemory::fill(std::span<const SlotCandidate> candidates) {
-  std::uint64_t hash = root5;
+const std::vector<SlotPair>& SlotMemory::fill(std::span<const SlotCandidate> candidates, std::uint32_t count) {
+  std::uint64_t hash = root5 ^ count;
   for (const SlotCandidate& candidate : candidates) {
     hash = mix(hash ^ hash_endpoint(candidate.address, candidate.port)) ^ candidate.id;
   }
   Entry& entry = entries_[hash];
-  if (entry.slots.empty() ||
+  if (entry.slots.size() != count ||
       !std::equal(entry.candidates.begin(), entry.candidates.end(), candidates.begin(), candidates.end())) {
     entry.candidates.assign(candidates.begin(), candidates.end());
-    entry.slots = fill_slots(candidates);
+    entry.slots = fill_slots(candidates, count);
   }
   entry.used = true;
   return entry.slots;

@@ -32,6 +32,9 @@ std::uint64_t hash_endpoint(const Address& address, std::uint16_t port);
 // up to 2048 backends, so that a backend's share strays from the mean by 18 % or less (one standard deviation).
 std::uint32_t slot_count(std::size_t backends);
 
+// `count` slots, or slot_count() of the candidates. A winner among all is the winner among some in the same slot of as
+// many slots: a node's own backends are hashed over the slots of all.
+std::vector<SlotPair> fill_slots(std::span<const SlotCandidate> candidates, std::uint32_t count);
 std::vector<SlotPair> fill_slots(std::span<const SlotCandidate> candidates);
 
 // Remembers what fill_slots() gave for which candidates, so that a change costs as much as the services that it
@@ -39,7 +42,7 @@ std::vector<SlotPair> fill_slots(std::span<const SlotCandidate> candidates);
 class SlotMemory {
  public:
   // As fill_slots(). The result holds until the next call.
-  const std::vector<SlotPair>& fill(std::span<const SlotCandidate> candidates);
+  const std::vector<SlotPair>& fill(std::span<const SlotCandidate> candidates, std::uint32_t count);
   // Forgets what was not asked for since the last call of this.
   void forget_unused();
   [[nodiscard]] std::size_t size() const { return entries_.size(); }
@@ -50,7 +53,7 @@ class SlotMemory {
     std::vector<SlotPair> slots;
     bool used = true;
   };
-  std::unordered_map<std::uint64_t, Entry> entries_;  // by a hash of the candidates with their ids
+  std::unordered_map<std::uint64_t, Entry> entries_;  // by a hash of the number of slots and the candidates with their ids
 };
 
 }  // namespace xlb

@@ -21,6 +21,7 @@
 #include <string>
 #include <utility>
 
+#include "userspace/core/node_ids.hpp"
 #include "userspace/core/room.hpp"
 #include "userspace/core/rows.hpp"
 
@@ -70,6 +71,11 @@ class LinkRows {
   void add_return(std::uint32_t veth) {
     const LinkKey key{veth, 0};
     if (!rows_.contains(key)) rows_[key] = start(key, XLB_LINK_RETURN);
+  }
+
+  [[nodiscard]] bool is_lan(const LinkKey& key) const {
+    const auto row = rows_.find(key);
+    return row != rows_.end() && row->second.role == XLB_LINK_LAN;
   }
 
   [[nodiscard]] std::uint32_t mask(const std::vector<std::string>& names) const {
@@ -122,14 +128,14 @@ class BackendRows {
     }
   }
 
-  // Index of the endpoint's entry; ids are known after settle().
-  std::size_t want(const DesiredBackend& backend) {
+  // Index of the endpoint's entry; ids are known after settle(). `node_id`: 0 for this node.
+  std::size_t want(const DesiredBackend& backend, std::uint32_t node_id) {
     lb_backend identity{};
     identity.address = backend.address.to_abi();
     identity.port = network_order(backend.port);
     identity.protocol = static_cast<std::uint8_t>(backend.protocol);
     const std::size_t index = index_of(identity);
-    merge(entries_[index], backend);
+    merge(entries_[index], backend, node_id);
     return index;
   }
 
@@ -152,6 +158,7 @@ class BackendRows {
   }
 
   [[nodiscard]] std::uint32_t id(std::size_t index) const { return entries_[index].id; }
+  [[nodiscard]] std::uint32_t node_id(std::size_t index) const { return entries_[index].row.node_id; }
   [[nodiscard]] std::size_t size() const { return entries_.size(); }
 
  private:
@@ -198,10 +205,12 @@ class BackendRows {
 
   // Services that disagree about an endpoint: the kernel path wins (it works for all), and it drains when all drain
   // it.
-  void merge(Entry& entry, const DesiredBackend& backend) {
-    std::uint32_t flags = XLB_BACKEND_LIVE | XLB_BACKEND_LOCAL;
-    const bool pod = backend.place.kind == Place::Kind::pod && backend.place.veth_ifindex != 0;
-    if (backend.place.kind == Place::Kind::host) {
+  void merge(Entry& entry, const DesiredBackend& backend, std::uint32_t node_id) {
+    std::uint32_t flags = XLB_BACKEND_LIVE | (node_id == 0 ? XLB_BACKEND_LOCAL : 0);
+    const bool pod = node_id == 0 && backend.place.kind == Place::Kind::pod && backend.place.veth_ifindex != 0;
+    if (node_id != 0) {
+      // How it is reached there is that node's business.
+    } else if (backend.place.kind == Place::Kind::host) {
       flags |= XLB_BACKEND_HOST;
     } else if (backend.kernel_path || !pod) {
       flags |= XLB_BACKEND_KERNEL;
@@ -211,6 +220,7 @@ class BackendRows {
       entry.wanted = true;
       entry.row.flags = flags;
       entry.row.veth_ifindex = pod ? backend.place.veth_ifindex : 0;
+      entry.row.node_id = node_id;
       ++wanted_;
     } else {
       const std::uint32_t draining = entry.row.flags & flags & XLB_BACKEND_DRAINING;
@@ -277,7 +287,7 @@ class Compiler {
 
   Result<Tables> run() {
     using Step = Result<void> (Compiler::*)();
-    for (const Step step : {&Compiler::add_links, &Compiler::add_vips, &Compiler::add_backends,
+    for (const Step step : {&Compiler::add_links, &Compiler::add_peers, &Compiler::add_vips, &Compiler::add_backends,
                             &Compiler::add_services, &Compiler::add_slots, &Compiler::add_sources}) {
       if (const auto done = (this->*step)(); !done) return done.error();
     }
@@ -292,10 +302,45 @@ class Compiler {
     lb_vip* vip = nullptr;
     std::size_t first_backend = 0;  // in backend_indexes_
     std::size_t takers = 0;         // backends that take new flows
+    std::size_t local_takers = 0;   // on this node
+    bool remote = false;            // some backend is on a peer
     lb_service row{};
   };
 
   Result<void> add_links() { return links_.add_lan(desired_.links); }
+
+  Result<void> add_peers() {
+    const std::map<std::string, std::uint32_t> ids = node_ids(desired_.peers, installed_);
+    const auto with_mac = std::count_if(desired_.peers.begin(), desired_.peers.end(),
+                                        [](const DesiredPeer& peer) { return !peer.macs.empty(); });
+    if (ids.size() < static_cast<std::size_t>(with_mac)) {
+      return full("xlb_peers", static_cast<std::size_t>(with_mac), XLB_MAX_PEERS - 1, "peers");
+    }
+    for (const DesiredPeer& peer : desired_.peers) {
+      node_ids_[peer.name] = left_out;
+      const auto id = ids.find(peer.name);
+      if (id == ids.end() || !links_.is_lan({peer.attach_ifindex, peer.vlan})) continue;
+      node_ids_[peer.name] = id->second;
+      tables_.peers[id->second] = peer_row(peer);
+      for (const Mac& mac : peer.macs) tables_.peer_macs[mac] = id->second;
+    }
+    if (tables_.peer_macs.size() > XLB_MAX_PEER_MACS) {
+      return full("xlb_peer_macs", tables_.peer_macs.size(), XLB_MAX_PEER_MACS, "MAC addresses of peers");
+    }
+    return {};
+  }
+
+  static lb_peer peer_row(const DesiredPeer& peer) {
+    lb_peer row{};
+    for (auto address = peer.addresses.rbegin(); address != peer.addresses.rend(); ++address) {
+      (address->family() == Family::ipv4 ? row.address4 : row.address6) = address->to_abi();
+    }
+    row.flags = peer.alive ? XLB_PEER_ALIVE : 0;
+    row.attach_ifindex = peer.attach_ifindex;
+    row.vlan = peer.vlan;
+    std::copy(peer.macs.front().bytes.begin(), peer.macs.front().bytes.end(), row.mac);
+    return row;
+  }
 
   Result<void> add_vips() {
     std::set<Address> served;
@@ -351,11 +396,8 @@ class Compiler {
         planned.port = &port;
         planned.vip = &vip->second;
         planned.first_backend = backend_indexes_.size();
-        for (const DesiredBackend& backend : port.backends) {
-          backend_indexes_.push_back(backends_.want(backend));
-          if (!backend.draining) ++planned.takers;
-        }
-        services_.push_back(planned);
+        for (const DesiredBackend& backend : port.backends) want(planned, backend);
+        services_.push_back(std::move(planned));
       }
     }
     if (auto settled = backends_.settle(tables_.backends, tables_.returns); !settled) return settled;
@@ -366,12 +408,35 @@ class Compiler {
     return {};
   }
 
+  void want(PlannedService& planned, const DesiredBackend& backend) {
+    const auto peer = node_ids_.find(backend.node);
+    const std::uint32_t node_id = peer == node_ids_.end() ? 0 : peer->second;
+    backend_indexes_.push_back(node_id == left_out ? nowhere : backends_.want(backend, node_id));
+    if (node_id == left_out) return;
+    if (node_id != 0) planned.remote = true;
+    if (backend.draining) return;
+    ++planned.takers;
+    if (node_id == 0) ++planned.local_takers;
+  }
+
+  [[nodiscard]] bool takes_flows(const PlannedService& planned, std::size_t i) const {
+    return !planned.port->backends[i].draining && backend_indexes_[planned.first_backend + i] != nowhere;
+  }
+
+  // May a new flow from the LAN be given to the port's backend number i, as far as is known now?
+  [[nodiscard]] bool counts(const PlannedService& planned, std::size_t i) const {
+    if (!takes_flows(planned, i)) return false;
+    const std::uint32_t node_id = backends_.node_id(backend_indexes_[planned.first_backend + i]);
+    if (node_id == 0) return true;
+    return planned.service->policy == TrafficPolicy::cluster && (tables_.peers.at(node_id).flags & XLB_PEER_ALIVE) != 0;
+  }
+
   // Backends of a VIP that take new flows, each counted once. Services are sorted by VIP.
   void count_healthy() {
     std::vector<std::uint32_t> counted_for(backends_.size(), 0);  // VIP id
     for (const PlannedService& planned : services_) {
       for (std::size_t i = 0; i < planned.port->backends.size(); ++i) {
-        if (planned.port->backends[i].draining) continue;
+        if (!counts(planned, i)) continue;
         std::uint32_t& vip_id = counted_for[backend_indexes_[planned.first_backend + i]];
         if (std::exchange(vip_id, planned.key.vip_id) != planned.key.vip_id) ++planned.vip->healthy;
       }
@@ -417,56 +482,83 @@ class Compiler {
       row.affinity_s = *service.affinity_s;
     }
     if (service.policy == TrafficPolicy::local) row.flags |= XLB_SERVICE_LOCAL;
-    // All backends are on this node, and NAT is the twin's: nothing is left to end in XDP but a refused source.
-    row.flags |= service.source_ranges.empty() ? XLB_SERVICE_TWIN : XLB_SERVICE_SOURCES;
+    if (!service.source_ranges.empty()) row.flags |= XLB_SERVICE_SOURCES;
+    // NAT is the twin's: when all backends are here, nothing is left to end in XDP but a refused source.
+    if (service.source_ranges.empty() && !planned.remote) row.flags |= XLB_SERVICE_TWIN;
   }
 
-  Result<void> add_slots() {
-    Stretches kept(capacity_.slots);  // without what is kept
-    for (PlannedService& planned : services_) {
-      const auto old = installed_.services.find(planned.key);
-      planned.row.slot_base = no_base;
-      if (planned.row.slot_count == 0) {
-        planned.row.slot_base = 0;
-      } else if (old != installed_.services.end() && old->second.slot_count == planned.row.slot_count &&
-                 kept.take(old->second.slot_base, old->second.slot_count)) {
-        planned.row.slot_base = old->second.slot_base;
-      }
-    }
-    Stretches free = kept;  // and without what is installed
-    for (const auto& [key, row] : installed_.services) free.take_rest(row.slot_base, row.slot_count);
+  // The slots of a service: over all its backends, or over those of this node where these are not all.
+  struct Stretch {
+    PlannedService* planned = nullptr;
+    bool local = false;
+    std::uint32_t base = no_base;
+    [[nodiscard]] std::uint32_t count() const { return planned->row.slot_count; }
+  };
 
-    std::size_t needed = 0;
-    for (const PlannedService& planned : services_) needed += planned.row.slot_count;
+  Result<void> add_slots() {
+    std::vector<Stretch> stretches;
     for (PlannedService& planned : services_) {
-      if (planned.row.slot_base == no_base) {
-        auto base = free.take_first(planned.row.slot_count);
-        if (base) {
-          kept.take(*base, planned.row.slot_count);
-        } else if (base = kept.take_first(planned.row.slot_count); base) {
-          free.take_rest(*base, planned.row.slot_count);
-        } else {
-          return full("xlb_slots", needed, capacity_.slots, "slots").in(planned.service->name.text());
-        }
-        planned.row.slot_base = *base;
+      if (planned.takers != 0) stretches.push_back({&planned, false});
+      if (planned.local_takers != 0 && planned.local_takers != planned.takers) stretches.push_back({&planned, true});
+    }
+    if (auto placed = place(stretches); !placed) return placed;
+    for (const Stretch& stretch : stretches) {
+      lb_service& row = stretch.planned->row;
+      if (!stretch.local) row.slot_base = stretch.base;
+      if (stretch.local || stretch.planned->local_takers == stretch.planned->takers) {
+        row.local_slot_base = stretch.base;
+        row.local_slot_count = row.slot_count;
       }
-      if (planned.row.slot_count != 0) fill(planned);
+      fill(stretch);
+    }
+    for (const PlannedService& planned : services_) {
       tables_.services.insert(tables_.services.end(), {planned.key, planned.row});
     }
     memory_.forget_unused();
     return {};
   }
 
-  void fill(const PlannedService& planned) {
+  Result<void> place(std::vector<Stretch>& stretches) const {
+    Stretches kept(capacity_.slots);  // without what is kept
+    for (Stretch& stretch : stretches) {
+      const auto old = installed_.services.find(stretch.planned->key);
+      if (old == installed_.services.end()) continue;
+      const SlotRange range = stretch.local ? own_local_slots(old->second) : slots_of(old->second);
+      if (range.count == stretch.count() && kept.take(range.base, range.count)) stretch.base = range.base;
+    }
+    Stretches free = kept;  // and without what is installed
+    for (const auto& [key, row] : installed_.services) {
+      for (const SlotRange& range : {slots_of(row), own_local_slots(row)}) free.take_rest(range.base, range.count);
+    }
+    std::size_t needed = 0;
+    for (const Stretch& stretch : stretches) needed += stretch.count();
+    for (Stretch& stretch : stretches) {
+      if (stretch.base != no_base) continue;
+      auto base = free.take_first(stretch.count());
+      if (base) {
+        kept.take(*base, stretch.count());
+      } else if (base = kept.take_first(stretch.count()); base) {
+        free.take_rest(*base, stretch.count());
+      } else {
+        return full("xlb_slots", needed, capacity_.slots, "slots").in(stretch.planned->service->name.text());
+      }
+      stretch.base = *base;
+    }
+    return {};
+  }
+
+  void fill(const Stretch& stretch) {
+    const PlannedService& planned = *stretch.planned;
     candidates_.clear();
     for (std::size_t i = 0; i < planned.port->backends.size(); ++i) {
+      if (!takes_flows(planned, i)) continue;
       const DesiredBackend& backend = planned.port->backends[i];
-      if (backend.draining) continue;
-      candidates_.push_back(
-          {backend.address, backend.port, backends_.id(backend_indexes_[planned.first_backend + i])});
+      const std::size_t index = backend_indexes_[planned.first_backend + i];
+      if (stretch.local && backends_.node_id(index) != 0) continue;
+      candidates_.push_back({backend.address, backend.port, backends_.id(index)});
     }
-    const std::vector<SlotPair>& pairs = memory_.fill(candidates_);
-    std::vector<lb_slot>& slots = tables_.slots[planned.row.slot_base];
+    const std::vector<SlotPair>& pairs = memory_.fill(candidates_, stretch.count());
+    std::vector<lb_slot>& slots = tables_.slots[stretch.base];
     slots.resize(pairs.size());
     for (std::size_t i = 0; i < pairs.size(); ++i) slots[i] = {pairs[i].first, pairs[i].second};
   }
@@ -485,6 +577,8 @@ class Compiler {
   }
 
   static constexpr std::uint32_t no_base = ~0u;
+  static constexpr std::uint32_t left_out = ~0u;              // no node id: the peer has no row
+  static constexpr std::size_t nowhere = ~std::size_t{0};     // no index: the backend has no row
 
   const Desired& desired_;
   const Tables& installed_;
@@ -494,6 +588,7 @@ class Compiler {
   Tables tables_;
   LinkRows links_;
   BackendRows backends_;
+  std::map<std::string, std::uint32_t> node_ids_;  // of every desired peer
   std::vector<PlannedService> services_;
   std::vector<std::size_t> backend_indexes_;
   std::vector<SlotCandidate> candidates_;

@@ -43,9 +43,11 @@ struct Group {
 // Values are the contract's own structs. Slots outside every service are 0 and are not listed.
 struct Tables {
   std::map<LinkKey, lb_link> links;
+  std::map<std::uint32_t, lb_peer> peers;   // node id -> peer; rows of zeros are not listed
+  std::map<Mac, std::uint32_t> peer_macs;   // -> node id
   std::map<Address, lb_vip> vips;
   std::map<ServiceKey, lb_service> services;
-  std::map<std::uint32_t, std::vector<lb_slot>> slots;  // slot_base -> the slots of one service
+  std::map<std::uint32_t, std::vector<lb_slot>> slots;  // base -> one stretch of one service: slot_base, or local_slot_base
   std::map<std::uint32_t, lb_backend>
       backends;  // id -> backend; freed ids stay with flags 0, keeping their generation
   std::set<SourceKey> sources;
@@ -66,7 +68,8 @@ struct Capacity {
 // Keeps ids (VIPs, services, backends, slot bases) that are in use in `installed`; a backend id that is given to
 // another endpoint gets the next generation. `epoch` is lb_node.epoch: an owned VIP carries it. Fails, naming the
 // table, its size and the option that raises it, when something does not fit. VIPs without any service in `desired`
-// (refused ones) get no row. `memory`, where given, saves hashing what was hashed before.
+// (refused ones) get no row; peers whose MAC or link is not known get none either, and their backends are left out.
+// `memory`, where given, saves hashing what was hashed before.
 Result<Tables> compile(const Desired& desired, const Tables& installed, const Capacity& capacity, std::uint64_t epoch,
                        SlotMemory* memory = nullptr);
 

@@ -106,7 +106,7 @@ Result<std::optional<Lock>> Reconciler::lock(const PassOptions& options) const {
 }
 
 Result<void> Reconciler::find_places(Observation& seen, const PassOptions& options) {
-  const std::vector<Address> addresses = backend_addresses(seen.objects);
+  const std::vector<Address> addresses = backend_addresses(seen.objects, seen.machine.node_name);
   std::map<Address, Place> previous = places_;
   for (const auto& [id, backend] : seen.installed.backends) {
     if (backend.veth_ifindex == 0 || !(backend.flags & XLB_BACKEND_LIVE)) continue;
@@ -453,11 +453,7 @@ Result<bool> Reconciler::set_trace(std::uint64_t until_mono_ns, std::uint32_t ev
   auto held = lock(options);
   if (!held) return held.error();
   if (!*held) return false;
-  auto node = edges_.data_plane->node();
-  if (!node) return node.error();
-  node->trace_until_mono_ns = until_mono_ns;
-  node->trace_every = every;
-  if (auto written = edges_.data_plane->write_node(*node); !written) return written.error();
+  if (auto written = edges_.data_plane->set_trace(until_mono_ns, every); !written) return written.error();
   return true;
 }
 

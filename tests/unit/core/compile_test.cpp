@@ -272,6 +272,106 @@ TEST_F(Compile, MoreSlotsGoToANewPlace) {
   EXPECT_EQ(compiled().services.begin()->second.slot_base, 0u);
 }
 
+DesiredPeer peer(const std::string& name, std::uint8_t last, bool alive = true) {
+  DesiredPeer peer;
+  peer.name = name;
+  peer.addresses = {address("192.168.0." + std::to_string(last)), address("fd00::" + std::to_string(last))};
+  peer.macs = {Mac{{2, 0, 0, 0, 0, last}}};
+  peer.attach_ifindex = 2;
+  peer.alive = alive;
+  return peer;
+}
+
+DesiredBackend backend_on(const std::string& node, const std::string& text) {
+  DesiredBackend there = backend(text, {});
+  there.node = node;
+  return there;
+}
+
+TEST_F(Compile, BackendsOnPeersNameTheirNode) {
+  desired_.peers = {peer("pi2", 12), peer("pi3", 13, false)};
+  backends().push_back(backend_on("pi2", "10.42.1.8"));
+  backends().push_back(backend_on("pi3", "10.42.2.8"));
+  const Tables tables = compiled();
+  ASSERT_EQ(tables.peers.size(), 2u);
+  const lb_peer& second = tables.peers.at(1);
+  EXPECT_EQ(Address::from_abi(second.address4), address("192.168.0.12"));
+  EXPECT_EQ(Address::from_abi(second.address6), address("fd00::12"));
+  EXPECT_EQ(second.flags, XLB_PEER_ALIVE);
+  EXPECT_EQ(second.attach_ifindex, 2u);
+  EXPECT_EQ(second.mac[5], 12);
+  EXPECT_EQ(tables.peers.at(2).flags, 0u);
+  EXPECT_EQ(tables.peer_macs.at(Mac{{2, 0, 0, 0, 0, 13}}), 2u);
+  const lb_backend& there = tables.backends.at(id_of(tables, "10.42.1.8"));
+  EXPECT_EQ(there.node_id, 1u);
+  EXPECT_EQ(there.flags, XLB_BACKEND_LIVE);
+  EXPECT_EQ(there.veth_ifindex, 0u);
+  EXPECT_EQ(tables.returns, (std::set<std::uint32_t>{11, 12}));
+
+  const lb_service& service = tables.services.at({1, 80, Protocol::tcp});
+  EXPECT_EQ(service.flags, 0u);  // XDP may hand flows over
+  EXPECT_EQ(service.slot_count, 512u);
+  EXPECT_EQ(service.local_slot_count, 512u);
+  EXPECT_NE(service.local_slot_base, service.slot_base);
+  EXPECT_EQ(tables.vips.at(address("192.168.0.200")).healthy, 3u);  // pi3 is dead
+}
+
+TEST_F(Compile, SlotsOfThisNodeAreThoseOfAllWhenAllAreHere) {
+  const lb_service service = compiled().services.at({1, 80, Protocol::tcp});
+  EXPECT_EQ(service.local_slot_base, service.slot_base);
+  EXPECT_EQ(service.local_slot_count, service.slot_count);
+  desired_.peers = {peer("pi2", 12)};
+  backends() = {backend_on("pi2", "10.42.1.8")};
+  const Tables elsewhere = compiled();
+  EXPECT_EQ(elsewhere.services.at({1, 80, Protocol::tcp}).slot_count, 1u);
+  EXPECT_EQ(elsewhere.services.at({1, 80, Protocol::tcp}).local_slot_count, 0u);
+}
+
+TEST_F(Compile, WithPolicyLocalOnlyBackendsHereAreHealthy) {
+  desired_.peers = {peer("pi2", 12)};
+  backends().push_back(backend_on("pi2", "10.42.1.8"));
+  desired_.services[0].policy = TrafficPolicy::local;
+  const Tables tables = compiled();
+  EXPECT_EQ(tables.vips.at(address("192.168.0.200")).healthy, 2u);
+  EXPECT_EQ(tables.services.at({1, 80, Protocol::tcp}).flags, XLB_SERVICE_LOCAL);
+}
+
+TEST_F(Compile, BackendsOfAPeerThatCannotBeSentToAreLeftOut) {
+  desired_.peers = {peer("pi2", 12), peer("pi3", 13)};
+  desired_.peers[0].macs.clear();         // not heard of yet
+  desired_.peers[1].attach_ifindex = 77;  // by a link that is not attached
+  backends() = {backend_on("pi2", "10.42.1.8"), backend_on("pi3", "10.42.2.8"), backend("10.42.0.8")};
+  const Tables tables = compiled();
+  EXPECT_TRUE(tables.peers.empty());
+  EXPECT_TRUE(tables.peer_macs.empty());
+  EXPECT_EQ(tables.backends.size(), 1u);
+  EXPECT_EQ(tables.services.at({1, 80, Protocol::tcp}).slot_count, 1u);
+}
+
+TEST_F(Compile, AnEndpointThatMovesToAPeerKeepsItsRow) {
+  desired_.peers = {peer("pi2", 12)};
+  installed_ = compiled();
+  backends()[0].node = "pi2";
+  backends()[0].place = {};
+  const Tables after = compiled();
+  const std::uint32_t id = id_of(installed_, "10.42.0.8");
+  EXPECT_EQ(id_of(after, "10.42.0.8"), id);
+  EXPECT_EQ(after.backends.at(id).node_id, 1u);
+  EXPECT_EQ(after.returns, std::set<std::uint32_t>{12});
+}
+
+TEST_F(Compile, MorePeersThanRowsAreRefused) {
+  for (std::uint32_t i = 0; i < XLB_MAX_PEERS; ++i) {
+    desired_.peers.push_back(peer("pi" + std::to_string(i), static_cast<std::uint8_t>(i)));
+  }
+  EXPECT_EQ(refusal(), "xlb_peers is full: 64 peers needed, room for 63");
+  desired_.peers.pop_back();
+  for (int i = 0; i < 4; ++i) {
+    for (DesiredPeer& one : desired_.peers) one.macs.push_back(Mac{{6, 0, 0, 0, static_cast<std::uint8_t>(i), one.macs[0].bytes[5]}});
+  }
+  EXPECT_EQ(refusal(), "xlb_peer_macs is full: 315 MAC addresses of peers needed, room for 256");
+}
+
 TEST_F(Compile, HashSeedIsOfVipPortAndProtocolOnly) {
   const std::uint32_t seed = compiled().services.begin()->second.hash_seed;
   desired_.services[0].ports[0].port = 81;
@@ -403,6 +503,30 @@ std::map<std::string, std::vector<std::pair<std::string, std::string>>> behaviou
     }
   }
   return result;
+}
+
+TEST(CompileProperties, OwnSlotsListBackendsOfThisNodeOnly) {
+  for (std::uint32_t seed = 0; seed < 60; ++seed) {
+    test::Random random(3000 + seed);
+    const auto tables = compile(test::random_desired(random), {}, {}, 1);
+    ASSERT_TRUE(tables) << tables.error().text;
+    for (const auto& [key, row] : tables->services) {
+      if (row.local_slot_count == 0) continue;
+      ASSERT_EQ(row.local_slot_count, row.slot_count);
+      const std::vector<lb_slot>& all = tables->slots.at(row.slot_base);
+      const std::vector<lb_slot>& own = tables->slots.at(row.local_slot_base);
+      for (std::size_t i = 0; i < own.size(); ++i) {
+        for (const std::uint32_t id : {own[i].first, own[i].second}) {
+          if (id != 0) {
+            ASSERT_EQ(tables->backends.at(id).node_id, 0u);
+          }
+        }
+        if (tables->backends.at(all[i].first).node_id == 0) {
+          ASSERT_EQ(own[i].first, all[i].first);
+        }
+      }
+    }
+  }
 }
 
 TEST(CompileProperties, HistoryDoesNotShow) {

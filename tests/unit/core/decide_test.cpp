@@ -322,7 +322,11 @@ TEST_F(Decide, RefusalsArePassedOn) {
 }
 
 TEST_F(Decide, BackendAddressesToBeFound) {
-  EXPECT_EQ(backend_addresses(objects_), (std::vector<Address>{address("10.42.0.8"), address("fd00:42::8")}));
+  const std::vector<Address> here{address("10.42.0.8"), address("fd00:42::8")};
+  EXPECT_EQ(backend_addresses(objects_, "pi1"), here);
+  objects_.slices[0].endpoints[0].node = "pi1";
+  EXPECT_EQ(backend_addresses(objects_, "pi1"), here);
+  EXPECT_EQ(backend_addresses(objects_, "pi2"), std::vector<Address>{address("fd00:42::8")});
 }
 
 }  // namespace

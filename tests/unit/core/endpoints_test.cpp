@@ -24,7 +24,7 @@ class Endpoints : public ::testing::Test {
   }
   PortBackends find(const ServicePort& port, std::vector<EndpointSlice> slices, Family family = Family::ipv4) {
     slices_ = std::move(slices);
-    return find_backends(service_, port, family, slices_by_service(slices_), machine_, vips_);
+    return find_backends(service_, port, family, slices_by_service(slices_), machine_, vips_, peers_);
   }
   static std::string text(const PortBackends& found) {
     std::string text;
@@ -33,6 +33,7 @@ class Endpoints : public ::testing::Test {
       if (backend.kernel_path) text += "/kernel";
       if (backend.place.kind == Place::Kind::host) text += "/host";
       if (backend.draining) text += "/draining";
+      if (backend.node != "pi1") text += "@" + backend.node;
     }
     return text;
   }
@@ -40,6 +41,7 @@ class Endpoints : public ::testing::Test {
   Service service_ = service("web");
   Machine machine_;
   std::set<Address> vips_{address("192.168.0.200")};
+  std::vector<DesiredPeer> peers_;
   std::vector<EndpointSlice> slices_;
 };
 
@@ -110,13 +112,39 @@ TEST_F(Endpoints, WhatCannotBeReachedIsLeftOutWithAReason) {
   };
   Endpoint elsewhere = endpoint("10.42.0.8");
   elsewhere.node = "pi2";
-  EXPECT_EQ(reason(elsewhere), "10.42.0.8 is on node pi2, and flows are only given to backends on this node, pi1");
+  EXPECT_EQ(reason(elsewhere), "10.42.0.8 is on node pi2, which is no peer of this node");
+  peers_ = {{"pi2", {address("192.168.0.12")}, {}, 2, 0, false}};
+  EXPECT_EQ(reason(elsewhere), "10.42.0.8 is on node pi2, which has not been heard of yet");
   EXPECT_EQ(reason(endpoint("192.168.0.200")), "192.168.0.200 is a VIP itself");
   EXPECT_EQ(reason(endpoint("127.0.0.1")), "127.0.0.1 is a loopback address, which no packet from the LAN can reach");
   EXPECT_EQ(reason(endpoint("10.42.9.9")), "10.42.9.9 is not found on this node: no route");
   EXPECT_EQ(reason(endpoint("10.42.9.10")), "10.42.9.10 is not found on this node");
   const PortBackends two = find(tcp(80), {slice("web", {}, {endpoint("10.42.9.9"), endpoint("10.42.9.10")})});
   EXPECT_EQ(two.empty_reason, "10.42.9.9 is not found on this node: no route (and 1 more)");
+}
+
+TEST_F(Endpoints, OnAPeerWhateverThisNodeKnowsOfTheAddress) {
+  peers_ = {{"pi2", {address("192.168.0.12")}, {Mac{{2, 0, 0, 0, 0, 2}}}, 2, 0, false}};
+  Endpoint elsewhere = endpoint("10.42.9.9");  // no route
+  elsewhere.node = "pi2";
+  EXPECT_EQ(text(find(tcp(80), {slice("web", {}, {elsewhere, endpoint("10.42.0.8")})})),
+            "10.42.0.8:80 10.42.9.9:80@pi2");
+  service_.path = Path::kernel;
+  EXPECT_EQ(text(find(tcp(80), {slice("web", {}, {elsewhere})})), "10.42.9.9:80@pi2");
+  elsewhere.addresses = {address("192.168.0.200")};
+  EXPECT_EQ(find(tcp(80), {slice("web", {}, {elsewhere})}).empty_reason, "192.168.0.200 is a VIP itself");
+}
+
+TEST_F(Endpoints, PolicyLocalAsksForOneOnThisNode) {
+  peers_ = {{"pi2", {address("192.168.0.12")}, {Mac{{2, 0, 0, 0, 0, 2}}}, 2, 0, true}};
+  service_.policy = TrafficPolicy::local;
+  Endpoint elsewhere = endpoint("10.42.9.9");
+  elsewhere.node = "pi2";
+  const PortBackends found = find(tcp(80), {slice("web", {}, {elsewhere})});
+  EXPECT_EQ(text(found), "10.42.9.9:80@pi2");  // clients on this node may still use it
+  EXPECT_EQ(found.empty_reason,
+            "none of its endpoints that take flows is on this node, as externalTrafficPolicy Local asks");
+  EXPECT_EQ(find(tcp(80), {slice("web", {}, {elsewhere, endpoint("10.42.0.8")})}).empty_reason, "");
 }
 
 TEST_F(Endpoints, OnThisNodeByName) {

@@ -19,6 +19,15 @@ Address pick_address(test::Random& random) {
 // Consistent in itself, and with few ids, so that two of them disagree about nearly all.
 Tables random_tables(test::Random& random) {
   Tables tables;
+  tables.links[{1, 0}] = {};
+  for (std::uint32_t id = 1; id < 4; ++id) {
+    if (chance(random, 50)) continue;
+    lb_peer row{};
+    row.attach_ifindex = 1;
+    row.flags = below(random, 2);
+    tables.peers[id] = row;
+    tables.peer_macs[Mac{{2, 0, 0, 0, 0, static_cast<std::uint8_t>(below(random, 4))}}] = id;
+  }
   for (std::uint32_t id = 1; id < 7; ++id) {
     if (chance(random, 25)) continue;
     lb_backend row{};
@@ -28,6 +37,7 @@ Tables random_tables(test::Random& random) {
       row.flags = XLB_BACKEND_LIVE | (chance(random, 50) ? XLB_BACKEND_LOCAL : 0);
       row.protocol = static_cast<std::uint8_t>(Protocol::tcp);
       if (chance(random, 50)) row.veth_ifindex = 100 + below(random, 4);
+      if (!tables.peers.empty() && chance(random, 30)) row.node_id = tables.peers.begin()->first;
       if (row.veth_ifindex != 0) tables.returns.insert(row.veth_ifindex);
     }
     tables.backends[id] = row;
@@ -51,6 +61,13 @@ Tables random_tables(test::Random& random) {
               {ids[below(random, static_cast<std::uint32_t>(ids.size()))], chance(random, 50) ? ids.front() : 0});
         }
         base += row.slot_count + below(random, 3);
+        row.local_slot_base = row.slot_base;
+        row.local_slot_count = row.slot_count;
+        if (chance(random, 40)) {
+          row.local_slot_base = base;
+          tables.slots[base] = std::vector<lb_slot>(row.slot_count, lb_slot{ids.back(), 0});
+          base += row.slot_count;
+        }
       }
       if (chance(random, 30)) tables.sources.insert({row.service_id, test::prefix("10.0.0.0/8")});
       tables.services[{vip, port, Protocol::tcp}] = row;
@@ -191,6 +208,22 @@ TEST(Plan, MakesFromTheBottomUpAndBreaksFromTheTopDown) {
   EXPECT_EQ(order(plan(*up, *down)), " -group -VIP -service -source -slots -backend -xlb_return -link");
 }
 
+TEST(Plan, APeerComesBeforeItsBackendsAndGoesAfterThem) {
+  Desired desired = one_service("fd00::200");
+  const auto before = compile(desired, {}, {}, 1);
+  ASSERT_TRUE(before);
+  desired.peers = {{"pi2", {address("fd00::12")}, {Mac{{2, 0, 0, 0, 0, 2}}}, 2, 0, true}};
+  DesiredBackend there;
+  there.address = address("fd00:42::99");
+  there.port = 8000;
+  there.node = "pi2";
+  desired.services[0].ports[0].backends.push_back(there);
+  const auto with = compile(desired, *before, {}, 1);
+  ASSERT_TRUE(with);
+  EXPECT_EQ(order(plan(*before, *with)), " peer MAC backend slots service VIP");
+  EXPECT_EQ(order(plan(*with, *before)), " slots service VIP -slots -backend -MAC -peer");
+}
+
 // Tables with room for three services, wholly turned over.
 TEST(Plan, ACrowdedTableIsEmptiedFirst) {
   const Capacity capacity{4, 64, 4096, 8};
@@ -271,6 +304,26 @@ TEST(Describe, IsOneLineForEachKind) {
   link.role = XLB_LINK_RETURN;
   EXPECT_EQ(describe(EditLink{{11, 0}, link}), "link 11 = way back of a pod");
   EXPECT_EQ(describe(EditLink{{2, 0}, std::nullopt}), "link 2 removed");
+  lb_peer peer{};
+  peer.address4 = address("192.168.0.12").to_abi();
+  peer.address6 = address("fd00::12").to_abi();
+  peer.attach_ifindex = 2;
+  peer.vlan = 10;
+  peer.mac[0] = 2;
+  EXPECT_EQ(describe(EditPeer{1, peer}),
+            "peer 1 = 192.168.0.12 fd00::12 at 02:00:00:00:00:00 by link 2 vlan 10 dead");
+  peer.flags = XLB_PEER_ALIVE;
+  peer.address6 = {};
+  peer.vlan = 0;
+  EXPECT_EQ(describe(EditPeer{1, peer}), "peer 1 = 192.168.0.12 at 02:00:00:00:00:00 by link 2 alive");
+  EXPECT_EQ(describe(EditPeer{1, std::nullopt}), "peer 1 removed");
+  EXPECT_EQ(describe(EditPeerMac{Mac{{2, 0, 0, 0, 0, 2}}, 1}), "MAC 02:00:00:00:00:02 = peer 1");
+  EXPECT_EQ(describe(EditPeerMac{Mac{{2, 0, 0, 0, 0, 2}}, std::nullopt}), "MAC 02:00:00:00:00:02 removed");
+  lb_backend remote = backend;
+  remote.address = address("10.42.1.8").to_abi();
+  remote.flags = XLB_BACKEND_LIVE;
+  remote.node_id = 1;
+  EXPECT_EQ(describe(EditBackend{3, remote}), "backend 3 = 10.42.1.8:8000/TCP on peer 1 live generation 2");
   EXPECT_EQ(describe(EditReturn{11, true}), "xlb_return onto interface 11");
   EXPECT_EQ(describe(EditReturn{11, false}), "xlb_return off interface 11");
   EXPECT_EQ(describe(EditSlots{5, std::vector<lb_slot>(3)}), "slots 5..7 cleared");
@@ -282,6 +335,11 @@ TEST(Describe, IsOneLineForEachKind) {
   service.flags = XLB_SERVICE_AFFINITY | XLB_SERVICE_SOURCES | XLB_SERVICE_TWIN | XLB_SERVICE_LOCAL;
   EXPECT_EQ(describe(EditService{{1, 80, Protocol::udp}, service}),
             "service of VIP 1 port 80/UDP = 9 slots 0..511 affinity sources twin local");
+  service.flags = 0;
+  service.local_slot_base = 512;
+  service.local_slot_count = 512;
+  EXPECT_EQ(describe(EditService{{1, 80, Protocol::tcp}, service}),
+            "service of VIP 1 port 80/TCP = 9 slots 0..511 of this node 512..1023");
   EXPECT_EQ(describe(EditService{{1, 80, Protocol::tcp}, std::nullopt}), "service of VIP 1 port 80/TCP removed");
   EXPECT_EQ(describe(EditSource{{9, test::prefix("10.0.0.0/8")}, true}), "source 10.0.0.0/8 of service 9 allowed");
   lb_vip vip{};

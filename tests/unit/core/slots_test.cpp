@@ -51,7 +51,26 @@ TEST(Slots, AreTheSameEverywhere) {
 TEST(Slots, OfOneBackend) {
   const std::vector<SlotCandidate> one{{Address::from_ipv4({10, 0, 0, 1}), 80, 7}};
   EXPECT_EQ(fill_slots(one), (std::vector<SlotPair>{{7, 0}}));
+  EXPECT_EQ(fill_slots(one, 4), std::vector<SlotPair>(4, {7, 0}));
   EXPECT_TRUE(fill_slots({}).empty());
+}
+
+// What makes a peer give a flow to the backend that the owner of the VIP had in mind.
+TEST(Slots, AWinnerAmongAllIsTheWinnerAmongSome) {
+  test::Random random(9);
+  const std::vector<SlotCandidate> all = candidates(20, random);
+  const std::vector<SlotPair> slots = fill_slots(all);
+  for (const std::size_t some : {1, 2, 7, 19}) {
+    const std::vector<SlotCandidate> few(all.begin(), all.begin() + static_cast<std::ptrdiff_t>(some));
+    const std::vector<SlotPair> own = fill_slots(few, static_cast<std::uint32_t>(slots.size()));
+    ASSERT_EQ(own.size(), slots.size());
+    for (std::size_t i = 0; i < slots.size(); ++i) {
+      const bool among = std::any_of(few.begin(), few.end(), [&](const auto& one) { return one.id == slots[i].first; });
+      if (among) {
+        ASSERT_EQ(own[i].first, slots[i].first) << i;
+      }
+    }
+  }
 }
 
 TEST(Slots, ListTwoDifferentBackends) {
@@ -138,12 +157,14 @@ TEST(SlotMemory, GivesTheSameAndForgets) {
   const std::vector<SlotCandidate> one = candidates(6, random);
   std::vector<SlotCandidate> two = one;
   two[3].id = 99;
-  EXPECT_EQ(memory.fill(one), fill_slots(one));
-  EXPECT_EQ(memory.fill(two), fill_slots(two));
-  EXPECT_EQ(memory.fill(one), fill_slots(one));
+  EXPECT_EQ(memory.fill(one, 512), fill_slots(one));
+  EXPECT_EQ(memory.fill(two, 512), fill_slots(two));
+  EXPECT_EQ(memory.fill(one, 512), fill_slots(one));
   EXPECT_EQ(memory.size(), 2u);
+  EXPECT_EQ(memory.fill(one, 8192), fill_slots(one, 8192));
+  EXPECT_EQ(memory.fill(one, 512), fill_slots(one));
   memory.forget_unused();
-  EXPECT_EQ(memory.fill(two), fill_slots(two));
+  EXPECT_EQ(memory.fill(two, 512), fill_slots(two));
   memory.forget_unused();
   EXPECT_EQ(memory.size(), 1u);
 }

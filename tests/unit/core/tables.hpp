@@ -19,18 +19,20 @@ inline std::string contradiction(const Tables& tables) {
   std::set<std::uint32_t> bases;
   for (const auto& [key, service] : tables.services) {
     const std::string name = "service " + std::to_string(service.service_id);
-    if (service.slot_count == 0) continue;
-    const auto range = tables.slots.find(service.slot_base);
-    if (range == tables.slots.end()) return name + " uses slots that are not there";
-    if (range->second.size() != service.slot_count) return name + " uses more or fewer slots than there are";
-    if (!bases.insert(service.slot_base).second) return name + " shares its slots";
-    for (const lb_slot& slot : range->second) {
-      if (slot.first == 0) return name + " has an empty slot";
-      for (const std::uint32_t id : {slot.first, slot.second}) {
-        if (id == 0) continue;
-        const auto backend = tables.backends.find(id);
-        if (backend == tables.backends.end() || !live(backend->second)) {
-          return name + " lists backend " + std::to_string(id) + ", which is not there";
+    for (const SlotRange& slots : {slots_of(service), own_local_slots(service)}) {
+      if (slots.count == 0) continue;
+      const auto range = tables.slots.find(slots.base);
+      if (range == tables.slots.end()) return name + " uses slots that are not there";
+      if (range->second.size() != slots.count) return name + " uses more or fewer slots than there are";
+      if (!bases.insert(slots.base).second) return name + " shares its slots";
+      for (const lb_slot& slot : range->second) {
+        if (slot.first == 0) return name + " has an empty slot";
+        for (const std::uint32_t id : {slot.first, slot.second}) {
+          if (id == 0) continue;
+          const auto backend = tables.backends.find(id);
+          if (backend == tables.backends.end() || !live(backend->second)) {
+            return name + " lists backend " + std::to_string(id) + ", which is not there";
+          }
         }
       }
     }
@@ -44,6 +46,17 @@ inline std::string contradiction(const Tables& tables) {
     if (backend.veth_ifindex != 0 && !tables.returns.contains(backend.veth_ifindex)) {
       return "backend " + std::to_string(id) + " sits on a veth without a way back";
     }
+    if (backend.node_id != 0 && !tables.peers.contains(backend.node_id)) {
+      return "backend " + std::to_string(id) + " is on a peer that is not there";
+    }
+  }
+  for (const auto& [mac, id] : tables.peer_macs) {
+    if (!tables.peers.contains(id)) return "MAC " + mac.text() + " belongs to nobody";
+  }
+  for (const auto& [id, peer] : tables.peers) {
+    if (!tables.links.contains({peer.attach_ifindex, peer.vlan})) {
+      return "peer " + std::to_string(id) + " is behind a link that is not there";
+    }
   }
   return "";
 }
@@ -51,10 +64,13 @@ inline std::string contradiction(const Tables& tables) {
 // Everything that a service's flows may be given to, by endpoint and generation.
 inline std::set<std::string> endpoints_of(const Tables& tables, const ServiceKey& key) {
   const auto service = tables.services.find(key);
-  if (service == tables.services.end() || service->second.slot_count == 0) return {};
+  if (service == tables.services.end()) return {};
   std::vector<bool> listed(tables.backends.empty() ? 1 : tables.backends.rbegin()->first + 1);
-  for (const lb_slot& slot : tables.slots.at(service->second.slot_base))
-    listed.at(slot.first) = listed.at(slot.second) = true;
+  for (const SlotRange& range : {slots_of(service->second), own_local_slots(service->second)}) {
+    if (range.count == 0) continue;
+    for (const lb_slot& slot : tables.slots.at(range.base)) listed.at(slot.first) = listed.at(slot.second) = true;
+  }
+  listed[0] = false;
   std::set<std::string> endpoints;
   for (const auto& [id, row] : tables.backends) {
     if (!listed[id]) continue;
@@ -89,6 +105,17 @@ inline Desired random_desired(Random& random) {
   link.name = link.l3_name = "eth0";
   link.attach_ifindex = link.l3_ifindex = 2;
   desired.links = {link};
+  for (std::uint32_t p = 2; p < 6; ++p) {
+    if (chance(random, 50)) continue;
+    DesiredPeer peer;
+    peer.name = "pi" + std::to_string(p);
+    peer.addresses = {address("192.168.0." + std::to_string(10 + p))};
+    if (chance(random, 80)) peer.macs = {Mac{{2, 0, 0, 0, 0, static_cast<std::uint8_t>(p)}}};
+    if (chance(random, 20)) peer.macs.push_back(Mac{{2, 0, 0, 0, 1, static_cast<std::uint8_t>(p)}});
+    peer.attach_ifindex = chance(random, 90) ? 2 : 3;
+    peer.alive = chance(random, 80);
+    desired.peers.push_back(peer);
+  }
   const std::uint32_t vips = below(random, 4);
   for (std::uint32_t v = 0; v < vips; ++v) {
     DesiredVip vip;
@@ -104,6 +131,7 @@ inline Desired random_desired(Random& random) {
     service.name.name = "s" + vip.address.text();
     service.vip = vip.address;
     if (chance(random, 20)) service.affinity_s = 60;
+    if (chance(random, 20)) service.policy = TrafficPolicy::local;
     if (chance(random, 30)) service.source_ranges = {prefix("10.0.0.0/8"), prefix("fd00::/16")};
     std::set<std::pair<std::uint16_t, Protocol>> ports;
     for (std::uint32_t p = below(random, 4); p > 0; --p) {
@@ -121,6 +149,9 @@ inline Desired random_desired(Random& random) {
         backend.protocol = port.protocol;
         backend.place = which % 5 == 0 ? host() : pod(100 + which + below(random, 2));
         backend.kernel_path = chance(random, 10);
+        if (which % 3 == 0 && !desired.peers.empty()) {
+          backend.node = desired.peers[which % desired.peers.size()].name;
+        }
         backend.draining = chance(random, 10);
         port.backends.push_back(backend);
       }

@@ -97,8 +97,9 @@ class DataPlane : public xlb::DataPlane {
   Result<void> upgrade() override { return {}; }
   Result<std::vector<AttachedLink>> attached() override { return world_.attached; }
   Result<lb_node> node() override { return world_.node; }
-  Result<void> write_node(const lb_node& node) override {
-    world_.node = node;
+  Result<void> set_trace(std::uint64_t until_mono_ns, std::uint32_t every) override {
+    world_.node.trace_until_mono_ns = until_mono_ns;
+    world_.node.trace_every = every;
     return {};
   }
   Result<Capacity> capacity() override { return world_.capacity; }

@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include "loader/bpf_link.hpp"
+#include "loader/kernel_tables.hpp"
 #include "loader/pins.hpp"
 #include "loader/program_facts.hpp"
 #include "tests/unit/loader/attached_node.hpp"
@@ -35,6 +36,13 @@ class AttachTest : public AttachedNode {
     auto node = plane().node();
     EXPECT_TRUE(node) << node.error().text;
     return *node;
+  }
+  NodeRow node_row() const {
+    auto tables = KernelTables::open(pin_dir());
+    EXPECT_TRUE(tables) << tables.error().text;
+    auto row = tables->node_row();
+    EXPECT_TRUE(row) << row.error().text;
+    return std::move(*row);
   }
 };
 
@@ -69,11 +77,11 @@ TEST_P(AttachInEveryMode, LeavesNothingBehind) {
 TEST_P(AttachInEveryMode, AgainChangesNothing) {
   attach("lan0", GetParam());
   const std::string once = everything();
-  const std::uint32_t program = xdp_program("lan0"), map = pinned_map(pin_dir() + "/v1/xlb_flows");
+  const std::uint32_t program = xdp_program("lan0"), map = pinned_map(tables_folder() + "/xlb_flows");
   const AttachedLink again = attach("lan0", GetParam());
   EXPECT_EQ(difference(once, everything()), "");
   EXPECT_EQ(program, xdp_program("lan0"));
-  EXPECT_EQ(map, pinned_map(pin_dir() + "/v1/xlb_flows"));
+  EXPECT_EQ(map, pinned_map(tables_folder() + "/xlb_flows"));
   EXPECT_FALSE(again.reason.empty());
 }
 
@@ -140,10 +148,8 @@ TEST_F(AttachTest, TwoLinksShareTheTables) {
 
 TEST_F(AttachTest, NodeSettingsAndFlowsSurviveAnotherAttach) {
   attach("lan0");
-  lb_node changed = node();
-  changed.epoch = 7;
-  changed.lease_boot_ns = 12345;
-  ASSERT_TRUE(plane().write_node(changed));
+  node_row().set_epoch(7);
+  node_row().set_lease(12345);
   attach("lan0", AttachMode::generic);
   attach("lan1");
   EXPECT_EQ(node().epoch, 7u);
@@ -305,7 +311,7 @@ TEST_F(AttachTest, AnotherXdpLbOnTheSameInterface) {
 
 TEST_F(AttachTest, TablesOfAnotherLayoutInUse) {
   attach("lan0", AttachMode::generic);
-  ASSERT_EQ(rename((pin_dir() + "/v1").c_str(), (pin_dir() + "/v9999").c_str()), 0);
+  ASSERT_EQ(rename(tables_folder().c_str(), (pin_dir() + "/v9999").c_str()), 0);
   const std::string said = refusal({"lan0", AttachMode::tc, {}, {}});
   EXPECT_TRUE(has(said, "detach --all")) << said;
   EXPECT_TRUE(has(said, "v9999")) << said;
@@ -333,10 +339,10 @@ TEST_F(AttachTest, HalfMadePinsOfACrashAreMended) {
   attach("lan0");
   ASSERT_TRUE(plane().detach_all());
   ASSERT_EQ(mkdir(pin_dir().c_str(), 0700), 0);
-  ASSERT_EQ(mkdir((pin_dir() + "/v1-new").c_str(), 0700), 0);
+  ASSERT_EQ(mkdir((tables_folder() + "-new").c_str(), 0700), 0);
   ASSERT_EQ(mkdir((pin_dir() + "/programs").c_str(), 0700), 0);
   attach("lan0");
-  EXPECT_FALSE(exists(pin_dir() + "/v1-new"));
+  EXPECT_FALSE(exists(tables_folder() + "-new"));
   ASSERT_TRUE(plane().detach_all());
   EXPECT_EQ(difference(before, everything()), "");
 }
@@ -356,7 +362,7 @@ TEST_F(AttachTest, OnePinRemovedByHand) {
   const std::string before = everything();
   for (const char* pin : {"xlb_node", "xlb_flows", "xlb_links"}) {
     attach("lan0", AttachMode::generic);
-    run("rm " + pin_dir() + "/v1/" + pin + " " + pin_dir() + "/programs/build-* -r");
+    run("rm " + tables_folder() + "/" + pin + " " + pin_dir() + "/programs/build-* -r");
     const std::string said = refusal({"lan0", AttachMode::tc, {}, {}});
     EXPECT_TRUE(has(said, pin)) << said;
     EXPECT_TRUE(has(said, "detach --all")) << said;
@@ -418,10 +424,8 @@ TEST_F(AttachTest, UpgradeSwapsProgramsAndKeepsTables) {
   auto link = plane().attach({"lan0", AttachMode::generic, {}, cgroup});
   ASSERT_TRUE(link) << link.error().text;
   attach("lan1");
-  lb_node changed = node();
-  changed.epoch = 3;
-  ASSERT_TRUE(plane().write_node(changed));
-  const std::uint32_t old_xdp = xdp_link("lan0").program_id, old_map = pinned_map(pin_dir() + "/v1/xlb_flows");
+  node_row().set_epoch(3);
+  const std::uint32_t old_xdp = xdp_link("lan0").program_id, old_map = pinned_map(tables_folder() + "/xlb_flows");
   const std::string old_filters = filters("lan1");
   for (int round = 0; round < 3; ++round) {
     const auto upgraded = plane().upgrade();
@@ -430,7 +434,7 @@ TEST_F(AttachTest, UpgradeSwapsProgramsAndKeepsTables) {
   EXPECT_NE(old_xdp, xdp_link("lan0").program_id);
   EXPECT_EQ(xdp_program("lan0"), xdp_link("lan0").program_id);
   EXPECT_NE(old_filters, filters("lan1")) << "the program id is in the listing";
-  EXPECT_EQ(old_map, pinned_map(pin_dir() + "/v1/xlb_flows"));
+  EXPECT_EQ(old_map, pinned_map(tables_folder() + "/xlb_flows"));
   EXPECT_EQ(node().epoch, 3u);
   EXPECT_EQ(plane().attached()->size(), 2u);
   // The kernel lets go of what was pinned in its own time.

@@ -38,6 +38,8 @@ class AttachedNode : public testing::Test {
   // The sentence with which it is refused; everything is as before.
   std::string refusal(const AttachRequest& request);
   [[nodiscard]] std::string pin_dir() const { return pins_->pin_dir(); }
+  // Of this build's ABI version.
+  [[nodiscard]] std::string tables_folder() const { return pins_->folder(); }
   // A control group of the test's own; empty: this machine has no cgroup v2.
   std::string make_cgroup();
   static unsigned programs_at(const std::string& cgroup);

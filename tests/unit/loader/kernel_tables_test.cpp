@@ -72,17 +72,34 @@ lb_link link_row(std::uint32_t l3_ifindex, std::uint32_t role) {
   return row;
 }
 
+lb_peer peer_row(const std::string& text, std::uint8_t mac) {
+  lb_peer row{};
+  row.address4 = address(text).to_abi();
+  row.flags = XLB_PEER_ALIVE;
+  row.attach_ifindex = 2;
+  row.mac[5] = mac;
+  return row;
+}
+
 // Two services of one IPv4 VIP, one of an IPv6 VIP without backends; every kind of row and key.
 Tables first_tables() {
   Tables tables;
   tables.links[{2, 0}] = link_row(2, XLB_LINK_LAN);
   tables.links[{2, 4094}] = link_row(5, XLB_LINK_LAN);
   tables.links[{7, 0}] = link_row(7, XLB_LINK_RETURN);
+  tables.peers[1] = peer_row("192.168.0.12", 12);
+  tables.peers[63] = peer_row("192.168.0.13", 13);
+  tables.peer_macs = {{Mac{{0, 0, 0, 0, 0, 12}}, 1}, {Mac{{2, 0, 0, 0, 0, 12}}, 1}, {Mac{{0, 0, 0, 0, 0, 13}}, 63}};
   tables.vips[address("192.168.0.200")] = vip(1);
   tables.vips[address("fd00::200")] = vip(2);
   tables.services[{1, 80, Protocol::tcp}] = service(11, 0, 512);
   tables.services[{1, 80, Protocol::udp}] = service(12, 512, 1);
   tables.services[{2, 65535, Protocol::tcp}] = service(13, 0, 0);
+  tables.services[{1, 80, Protocol::tcp}].local_slot_base = 20000;
+  tables.services[{1, 80, Protocol::tcp}].local_slot_count = 512;
+  tables.services[{1, 80, Protocol::udp}].local_slot_base = 512;  // the same slots
+  tables.services[{1, 80, Protocol::udp}].local_slot_count = 1;
+  tables.slots[20000] = slots(512, 1, 0);
   tables.slots[0] = slots(512, 1, 16383);
   tables.slots[512] = slots(1, 16383, 0);
   tables.backends[1] = backend("10.42.0.8", 8000, 1);
@@ -97,6 +114,12 @@ Tables second_tables() {
   Tables tables = first_tables();
   tables.links.erase({2, 4094});
   tables.links[{2, 0}].flags = XLB_LINK_MADE_CLSACT;
+  tables.peers[1].flags = 0;
+  tables.peers.erase(63);
+  tables.peer_macs.erase(Mac{{0, 0, 0, 0, 0, 13}});
+  tables.peers[2] = peer_row("192.168.0.14", 14);
+  tables.peer_macs[Mac{{0, 0, 0, 0, 0, 14}}] = 2;
+  tables.peer_macs[Mac{{2, 0, 0, 0, 0, 12}}] = 2;
   tables.vips.erase(address("fd00::200"));
   tables.vips[address("192.168.0.201")] = vip(3);
   tables.services.erase({2, 65535, Protocol::tcp});
@@ -220,13 +243,21 @@ TEST_F(KernelTablesTest, NodeIsZeroAndThenWhatWasWritten) {
   auto read = tables.node();
   ASSERT_TRUE(read);
   EXPECT_TRUE(same_row(*read, node));
+  auto row = tables.node_row();
+  ASSERT_TRUE(row) << row.error().text;
+  row->set_lease(XLB_FOREVER);
+  row->set_epoch(3);
+  row->set_try(17);
+  row->set_trace(99, 4);
   node.lease_boot_ns = XLB_FOREVER;
   node.epoch = 3;
-  node.abi_version = XLB_ABI_VERSION;
-  ASSERT_TRUE(tables.write_node(node));
+  node.try_mono_ns = 17;
+  node.trace_until_mono_ns = 99;
+  node.trace_every = 4;
   read = tables.node();
   ASSERT_TRUE(read);
   EXPECT_TRUE(same_row(*read, node));
+  EXPECT_TRUE(same_row(row->read(), node));
 }
 
 TEST_F(KernelTablesTest, WhatIsAppliedIsRead) {
