@@ -1,5 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <csignal>
+#include <memory>
+#include <string>
+#include <tuple>
+#include <vector>
 
 #include "userspace/cli/command.hpp"
 #include "userspace/daemon/daemon.hpp"
@@ -8,7 +12,35 @@ namespace xlb {
 
 namespace {
 
-int run(const Context& context) {
+struct RunArguments {
+  bool fast = false;
+  std::string echo_interval, fail_back_delay, lease;
+  unsigned misses = ClusterSettings{}.misses;
+};
+
+Result<ClusterSettings> cluster_settings(const RunArguments& arguments) {
+  ClusterSettings settings = arguments.fast ? ClusterSettings::fast() : ClusterSettings{};
+  settings.misses = arguments.misses;
+  const std::tuple<const char*, const std::string&, std::chrono::nanoseconds&> times[] = {
+      {"--echo-interval", arguments.echo_interval, settings.echo_interval},
+      {"--fail-back-delay", arguments.fail_back_delay, settings.fail_back_delay},
+      {"--lease", arguments.lease, settings.lease}};
+  for (const auto& [option, text, time] : times) {
+    if (text.empty()) continue;
+    auto parsed = parse_duration(text);
+    if (!parsed) return parsed.error().in(option);
+    time = *parsed;
+  }
+  const std::vector<std::string> wrong = validate(settings);
+  if (wrong.empty()) return settings;
+  std::string all;
+  for (const std::string& sentence : wrong) all += (all.empty() ? "" : "; ") + sentence;
+  return Error{all};
+}
+
+int run(const Context& context, const RunArguments& arguments) {
+  auto times = cluster_settings(arguments);
+  if (!times) return usage(times.error().in("run"));
   if (auto allowed = require_capabilities("run"); !allowed) return fail(allowed.error());
   sigset_t set;
   sigemptyset(&set);
@@ -17,7 +49,7 @@ int run(const Context& context) {
   auto edges = open_edges(context.settings);
   if (!edges) return fail(edges.error().in("run"));
   const Log log(context.log_level, context.log_format);
-  auto daemon = Daemon::start(context.settings, std::move(*edges), log);
+  auto daemon = Daemon::start(context.settings, *times, std::move(*edges), log);
   if (!daemon) return fail(daemon.error().in("run"));
   if (auto ended = (*daemon)->run(); !ended) return fail(ended.error().in("run"));
   return kDone;
@@ -27,7 +59,20 @@ int run(const Context& context) {
 
 void add_run(CLI::App& app, Context& context) {
   auto* command = app.add_subcommand("run", "The daemon: follows manifests and the machine, announces VIPs, serves the control socket");
-  command->callback([&context] { context.action = [&context] { return run(context); }; });
+  auto arguments = std::make_shared<RunArguments>();
+  add_choice(*command, context, "--profile", "How soon a dead peer is noticed: default (30 ms x 3) or fast (10 ms x 3)",
+             {{"default", 0}, {"fast", 1}}, [arguments](int fast) { arguments->fast = fast != 0; })
+      ->envname("XDP_LB_PROFILE");
+  command->add_option("--echo-interval", arguments->echo_interval, "An echo to each peer every so often (30ms)")
+      ->envname("XDP_LB_ECHO_INTERVAL");
+  command->add_option("--echo-misses", arguments->misses, "A peer is lost after so many intervals without an echo (3)")
+      ->envname("XDP_LB_ECHO_MISSES");
+  command->add_option("--fail-back-delay", arguments->fail_back_delay,
+                      "A better placed node gets a VIP back when it has been up for so long (30s)")
+      ->envname("XDP_LB_FAIL_BACK_DELAY");
+  command->add_option("--lease", arguments->lease, "The programs answer for so long without the daemon (5s)")
+      ->envname("XDP_LB_LEASE");
+  command->callback([&context, arguments] { context.action = [&context, arguments] { return run(context, *arguments); }; });
 }
 
 }  // namespace xlb

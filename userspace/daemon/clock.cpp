@@ -7,10 +7,17 @@
 
 namespace xlb {
 
-std::uint64_t monotonic_ns() {
+namespace {
+
+std::uint64_t read(clockid_t clock) {
   timespec now{};
-  clock_gettime(CLOCK_MONOTONIC, &now);
+  clock_gettime(clock, &now);
   return static_cast<std::uint64_t>(now.tv_sec) * XLB_SECOND_NS + static_cast<std::uint64_t>(now.tv_nsec);
 }
+
+}  // namespace
+
+std::uint64_t monotonic_ns() { return read(CLOCK_MONOTONIC); }
+std::uint64_t boot_ns() { return read(CLOCK_BOOTTIME); }
 
 }  // namespace xlb

@@ -7,5 +7,6 @@
 namespace xlb {
 
 std::uint64_t monotonic_ns();  // CLOCK_MONOTONIC
+std::uint64_t boot_ns();       // CLOCK_BOOTTIME: goes on while the machine sleeps
 
 }  // namespace xlb

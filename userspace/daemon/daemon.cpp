@@ -47,11 +47,14 @@ std::string joined(const std::vector<std::string>& words) {
 
 }  // namespace
 
-Daemon::Daemon(const Settings& settings, Edges edges, const Log& log, Lock lock, Loop loop)
+Daemon::Daemon(const Settings& settings, const ClusterSettings& times, Edges edges, const Log& log, Lock lock, Loop loop)
     : log_(log),
       lock_(std::move(lock)),
       loop_(std::move(loop)),
       reconciler_(settings, std::move(edges)),
+      peering_(loop_, log, reconciler_.settings(), times,
+               {[this] { wish_pass(0ms); },
+                [this](const auto& taken, const auto& dropped) { on_moved(taken, dropped); }}),
       probes_(loop_, [this] { on_answers(); }),
       waiting_(loop_, reconciler_,
                {[this](const Outcome& outcome) { took_in(outcome, true); },
@@ -59,6 +62,7 @@ Daemon::Daemon(const Settings& settings, Edges edges, const Log& log, Lock lock,
                   control_->send(connection, line);
                   control_->finish(connection);
                 }}) {
+  reconciler_.follow_peers([this] { return peering_.facts(); });
   reconciler_.edges().ask_wire = [this](const Link& link, const std::vector<Address>& addresses, const std::set<Mac>& own,
                                         Clock::time_point since) { return probes_.ask(link, addresses, own, since); };
 }
@@ -68,13 +72,14 @@ Daemon::~Daemon() {
     if (fd >= 0) close(fd);
 }
 
-Result<std::unique_ptr<Daemon>> Daemon::start(const Settings& settings, Edges edges, const Log& log) {
+Result<std::unique_ptr<Daemon>> Daemon::start(const Settings& settings, const ClusterSettings& times, Edges edges,
+                                              const Log& log) {
   auto lock = Lock::take(settings.daemon_lock_file(), 0ms, "a daemon runs already");
   if (!lock) return lock.error();
   auto loop = Loop::open();
   if (!loop) return loop.error();
   std::unique_ptr<Daemon> daemon(
-      new Daemon(settings, std::move(edges), log, std::move(*lock), std::move(*loop)));
+      new Daemon(settings, times, std::move(edges), log, std::move(*lock), std::move(*loop)));
   if (auto watched = daemon->watch_everything(); !watched) return watched.error();
   return daemon;
 }
@@ -217,6 +222,8 @@ void Daemon::took_in(const Outcome& outcome, bool asked) {
 
   owned_ = outcome.owned;
   schedule_.set(owned_, Clock::now());
+  if (auto settled = peering_.settle(outcome.among_peers); !settled)
+    log_.say(Severity::error, "peers not kept", {{"reason", settled.error().text}});
   arm_announcements();
   follow_events(!outcome.attached.empty());
 
@@ -235,6 +242,23 @@ void Daemon::say_new_warnings(const Outcome& outcome) {
   for (const std::string& warning : now)
     if (!warnings_.contains(warning)) log_.say(Severity::warning, "warned", {{"about", warning}});
   warnings_ = std::move(now);
+}
+
+// The tables say so already, without a pass: those who are to hear of it hear it now.
+void Daemon::on_moved(const std::vector<Address>& taken, const std::vector<Address>& dropped) {
+  for (LinkVips& owned : owned_) {
+    for (const Address& vip : dropped) std::erase(owned.vips, vip);
+    std::vector<Address> fresh;
+    for (const Address& vip : taken)
+      if (peering_.announced_on(vip, owned.link) && !std::binary_search(owned.vips.begin(), owned.vips.end(), vip)) fresh.push_back(vip);
+    if (fresh.empty()) continue;
+    if (auto sent = reconciler_.edges().announce(owned.link, fresh); !sent)
+      log_.say(Severity::warning, "vips not announced", {{"link", owned.link.name}, {"reason", sent.error().text}});
+    owned.vips.insert(owned.vips.end(), fresh.begin(), fresh.end());
+    std::sort(owned.vips.begin(), owned.vips.end());
+  }
+  schedule_.set(owned_, Clock::now());
+  arm_announcements();
 }
 
 void Daemon::arm_announcements() {
@@ -296,6 +320,7 @@ void Daemon::on_conflict(const lb_event& event) {
   const Address vip = Address::from_abi(event.source);
   Mac mac;
   std::copy(std::begin(event.mac), std::end(event.mac), mac.bytes.begin());
+  if (peering_.is_peer(mac)) return;  // claims settle what is between us
   const auto now = Clock::now();
   if (conflicts_.size() > kConflictsKept) conflicts_.clear();  // forged senders must not eat memory
   auto [entry, fresh] = conflicts_.try_emplace({vip, mac}, Conflict{now, 0});

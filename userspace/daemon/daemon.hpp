@@ -13,6 +13,7 @@
 #include "userspace/daemon/lock.hpp"
 #include "userspace/daemon/log.hpp"
 #include "userspace/daemon/loop.hpp"
+#include "userspace/daemon/peering.hpp"
 #include "userspace/daemon/reconciler.hpp"
 #include "userspace/daemon/request.hpp"
 #include "userspace/daemon/schedule.hpp"
@@ -23,7 +24,8 @@ namespace xlb {
 class Daemon {
  public:
   // Signals SIGTERM, SIGINT and SIGHUP must be blocked already: they are read from a descriptor.
-  static Result<std::unique_ptr<Daemon>> start(const Settings& settings, Edges edges, const Log& log);
+  static Result<std::unique_ptr<Daemon>> start(const Settings& settings, const ClusterSettings& times, Edges edges,
+                                               const Log& log);
   Daemon(const Daemon&) = delete;
   Daemon& operator=(const Daemon&) = delete;
   ~Daemon();
@@ -33,7 +35,7 @@ class Daemon {
 
  private:
   using Clock = Loop::Clock;
-  Daemon(const Settings& settings, Edges edges, const Log& log, Lock lock, Loop loop);
+  Daemon(const Settings& settings, const ClusterSettings& times, Edges edges, const Log& log, Lock lock, Loop loop);
 
   Result<void> watch_everything();
   void watch_manifests();
@@ -47,6 +49,7 @@ class Daemon {
   void say_new_warnings(const Outcome& outcome);
   void follow_events(bool attached);
   void arm_announcements();
+  void on_moved(const std::vector<Address>& taken, const std::vector<Address>& dropped);
 
   void on_request(ControlServer::Connection connection, const std::string& line);
   void on_event(const lb_event& event);
@@ -63,6 +66,7 @@ class Daemon {
   Reconciler reconciler_;
   LinkProbes probes_;
   WaitingRequests waiting_;
+  Peering peering_;
   std::unique_ptr<ControlServer> control_;
   std::unique_ptr<EventRing> events_;
   ClusterView* cluster_ = nullptr;  // who keeps the peers; nobody does yet

@@ -54,10 +54,11 @@ void Loop::cancel(Timer timer) { timers_.erase(timer); }
 
 Result<void> Loop::turn(Clock::time_point latest) {
   for (const auto& [timer, due] : timers_) latest = std::min(latest, due.when);
-  const auto left = std::chrono::ceil<std::chrono::milliseconds>(latest - Clock::now()).count();
-  const int wait = static_cast<int>(std::clamp<std::int64_t>(left, 0, 3'600'000));
+  // In nanoseconds (Linux 5.11): echoes go out every few milliseconds, and a millisecond rounded up is felt there.
+  const auto left = std::clamp<std::chrono::nanoseconds>(latest - Clock::now(), std::chrono::nanoseconds(0), std::chrono::hours(1));
+  const timespec wait{left / std::chrono::seconds(1), (left % std::chrono::seconds(1)).count()};
   std::array<epoll_event, 32> events{};
-  const int count = epoll_wait(epoll_, events.data(), static_cast<int>(events.size()), wait);
+  const int count = epoll_pwait2(epoll_, events.data(), static_cast<int>(events.size()), &wait, nullptr);
   if (count < 0 && errno != EINTR) return Error{std::string("epoll: ") + std::strerror(errno)};
   for (int i = 0; i < count; ++i) {
     const epoll_event& event = events[static_cast<std::size_t>(i)];

@@ -6,7 +6,9 @@
 
 #include "userspace/core/allocator.hpp"
 #include "userspace/core/decide.hpp"
+#include "userspace/core/node_ids.hpp"
 #include "userspace/core/plan.hpp"
+#include "userspace/daemon/installed_peers.hpp"
 #include "userspace/daemon/probe.hpp"
 
 namespace xlb {
@@ -166,6 +168,12 @@ Result<Observation> Reconciler::observe(Objects objects, std::vector<std::string
       seen.state.probed.insert(assignment.addresses.begin(), assignment.addresses.end());
   }
 
+  if (auto facts = peer_facts_(); facts)
+    seen.peers = std::move(*facts);
+  else
+    seen.peers = installed_peers(seen.objects.nodes, settings_.node, std::filesystem::exists(settings_.key_file()),
+                                 seen.installed, seen.node.epoch);
+
   std::vector<std::string> names;
   for (const AttachedLink& link : seen.attached) names.push_back(link.interface);
   if (!names.empty()) {
@@ -213,7 +221,8 @@ Result<Judgement> Reconciler::judge(const Observation& seen, const AskWire& ask,
     avoid.insert(own.begin(), own.end());
     const Allocation allocation = allocate(seen.objects, judged.state.held, avoid);
     judged.state.held = allocation.held;
-    judged.desired = decide(seen.objects, allocation.held, seen.machine, allocation.refusals, judged.state.conflicts);
+    judged.desired = decide(seen.objects, allocation.held, seen.machine, allocation.refusals, judged.state.conflicts,
+                            seen.peers);
     auto found = probe.first_use(seen.machine.links, judged.desired, judged.state,
                                  std::chrono::steady_clock::now() - kFirstUseKept);
     if (!found) return found.error();
@@ -226,7 +235,7 @@ Result<Judgement> Reconciler::judge(const Observation& seen, const AskWire& ask,
     }
     std::map<Address, std::string> not_yet = judged.state.conflicts;
     not_yet.insert(judged.open.begin(), judged.open.end());
-    judged.desired = decide(seen.objects, allocation.held, seen.machine, allocation.refusals, not_yet);
+    judged.desired = decide(seen.objects, allocation.held, seen.machine, allocation.refusals, not_yet, seen.peers);
     break;
   }
   judged.unsettled = !judged.open.empty() || probe.unsettled();
@@ -297,6 +306,8 @@ Result<Outcome> Reconciler::carry_out(const Observation& seen, const Judgement& 
   outcome.places_missing = waits_for_neighbours(seen.machine);
   outcome.open = !judged.open.empty();
   if (seen.attached.empty()) return outcome;
+  outcome.among_peers = {seen.objects.nodes, seen.machine.links, judged.desired.vips,
+                         node_ids(judged.desired.peers, judged.wanted), configuration_.of(seen.objects)};
   for (std::string& reason : unowned_reasons(judged)) outcome.warnings.push_back(std::move(reason));
 
   const Edits edits = plan(seen.installed, judged.wanted, seen.capacity);

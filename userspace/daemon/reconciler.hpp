@@ -10,6 +10,7 @@
 
 #include <chrono>
 #include <cstdint>
+#include <functional>
 #include <optional>
 #include <string>
 #include <vector>
@@ -17,6 +18,7 @@
 #include "userspace/config/manifests.hpp"
 #include "userspace/config/state.hpp"
 #include "userspace/core/slots.hpp"
+#include "userspace/daemon/configuration_hash.hpp"
 #include "userspace/daemon/edges.hpp"
 #include "userspace/daemon/lock.hpp"
 #include "userspace/daemon/settings.hpp"
@@ -41,6 +43,7 @@ struct Observation {
   std::optional<std::string> state_damage;  // the sentence; the state above is then recovered from the tables
   std::vector<AttachedLink> attached;
   Machine machine;
+  PeerFacts peers;
   std::set<Mac> own_macs;
   lb_node node{};      // these three: only when something is attached
   Tables installed;
@@ -74,6 +77,15 @@ struct LinkVips {
   std::vector<Address> vips;
 };
 
+// What a pass found that matters among peers (peering.hpp).
+struct PassFacts {
+  std::vector<Node> nodes;
+  std::vector<Link> links;  // empty: nothing is attached
+  std::vector<DesiredVip> vips;
+  std::map<std::string, std::uint32_t> node_ids;  // of the peers that have a row
+  std::uint64_t configuration = 0;                // hash of what is declared: pools, advertisements, services
+};
+
 // What a pass did, for the user or the log.
 struct Outcome {
   std::vector<ChangeReport> changes;      // apply, delete
@@ -91,6 +103,7 @@ struct Outcome {
   bool open = false;                           // an address is not served before the wire has answered
   enum class Deferred : std::uint8_t { no, lock, wire, neighbours };
   Deferred deferred = Deferred::no;  // nothing was done, for want of this; to be called again
+  PassFacts among_peers;
 };
 
 // As the tables say.
@@ -120,6 +133,9 @@ class Reconciler {
   Result<Observation> look();
   Result<Judgement> judge(const Observation& observation);
 
+  // Who knows the peers better than the tables do: a daemon that keeps them. Absent: the tables say.
+  void follow_peers(std::function<std::optional<PeerFacts>()> facts) { peer_facts_ = std::move(facts); }
+
   [[nodiscard]] const Settings& settings() const { return settings_; }
   Edges& edges() { return edges_; }
 
@@ -137,9 +153,11 @@ class Reconciler {
 
   Settings settings_;
   Edges edges_;
+  std::function<std::optional<PeerFacts>()> peer_facts_ = [] { return std::nullopt; };
   // Of earlier passes of this process.
   std::map<Address, Place> places_;
   SlotMemory slots_;
+  ConfigurationHash configuration_;
 };
 
 }  // namespace xlb

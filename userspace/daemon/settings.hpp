@@ -19,6 +19,8 @@ struct Settings {
 
   [[nodiscard]] std::filesystem::path manifests() const { return config_dir / "manifests"; }
   [[nodiscard]] std::filesystem::path state_file() const { return config_dir / "state.json"; }
+  [[nodiscard]] std::filesystem::path incarnation_file() const { return config_dir / "incarnation.json"; }
+  [[nodiscard]] std::filesystem::path drain_marker() const { return run_dir / "draining"; }
   [[nodiscard]] std::filesystem::path lock_file() const { return run_dir / "lock"; }
   [[nodiscard]] std::filesystem::path daemon_lock_file() const { return run_dir / "daemon.lock"; }
   [[nodiscard]] std::filesystem::path events_lock_file() const { return run_dir / "events.lock"; }

@@ -1,0 +1,56 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "userspace/daemon/installed_peers.hpp"
+
+#include <gtest/gtest.h>
+
+#include "tests/unit/core/build.hpp"
+
+namespace xlb {
+namespace {
+
+using test::address;
+
+Node node(const std::string& name, const std::string& at) {
+  Node result;
+  result.name = name;
+  result.addresses = {address(at)};
+  return result;
+}
+
+TEST(InstalledPeers, ANodeWithoutOthersAndWithoutAKeyIsAlone) {
+  EXPECT_TRUE(installed_peers({}, "pi1", false, {}, 1).alone);
+  EXPECT_TRUE(installed_peers({node("pi1", "192.168.0.11")}, "pi1", false, {}, 1).alone);
+  EXPECT_FALSE(installed_peers({}, "pi1", true, {}, 1).alone);
+  EXPECT_FALSE(installed_peers({node("pi2", "192.168.0.12")}, "pi1", false, {}, 1).alone);
+}
+
+TEST(InstalledPeers, RowsAreFoundAgainByTheirAddresses) {
+  Tables tables;
+  lb_peer row{};
+  row.address4 = address("192.168.0.12").to_abi();
+  row.flags = XLB_PEER_ALIVE;
+  row.attach_ifindex = 2;
+  row.mac[5] = 0x12;
+  tables.peers[3] = row;
+  tables.peer_macs[Mac{{0, 0, 0, 0, 0, 0x12}}] = 3;
+  tables.peer_macs[Mac{{0, 0, 0, 0, 0, 0x13}}] = 3;
+  const PeerFacts facts = installed_peers({node("pi2", "192.168.0.12")}, "pi1", false, tables, 1);
+  ASSERT_EQ(facts.peers.size(), 1u);
+  EXPECT_EQ(facts.peers[0].name, "pi2");
+  EXPECT_EQ(facts.peers[0].macs, (std::vector<Mac>{{{0, 0, 0, 0, 0, 0x12}}, {{0, 0, 0, 0, 0, 0x13}}}));
+  EXPECT_TRUE(facts.peers[0].alive);
+}
+
+TEST(InstalledPeers, EachVipKeepsTheOwnerThatItHas) {
+  Tables tables;
+  tables.vips[address("192.168.0.200")].owned_epoch = 4;
+  tables.vips[address("192.168.0.200")].claim_epoch = 9;
+  tables.vips[address("192.168.0.201")].owned_epoch = 3;  // void since the epoch was raised
+  const PeerFacts facts = installed_peers({}, "pi1", true, tables, 4);
+  EXPECT_TRUE(facts.holdings.at(address("192.168.0.200")).owned);
+  EXPECT_EQ(facts.holdings.at(address("192.168.0.200")).claim_epoch, 9u);
+  EXPECT_FALSE(facts.holdings.at(address("192.168.0.201")).owned);
+}
+
+}  // namespace
+}  // namespace xlb

@@ -1,0 +1,399 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "userspace/daemon/peering.hpp"
+
+#include <sys/random.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <cstring>
+#include <fstream>
+#include <utility>
+
+#include "loader/announcer.hpp"
+#include "userspace/config/incarnation.hpp"
+#include "userspace/daemon/clock.hpp"
+#include "userspace/peers/wire.hpp"
+
+namespace xlb {
+
+namespace {
+
+using namespace std::chrono_literals;
+
+constexpr auto kLeaseRenewal = 100ms;
+constexpr auto kRefusalSaid = 60s;       // one line a minute for each reason and MAC
+constexpr std::size_t kRefusalsKept = 256;
+
+Instant now() { return Instant(monotonic_ns()); }
+
+// Nonces must be nobody's guess; the kernel has enough of them once it has booted.
+std::uint64_t chance() {
+  std::uint64_t bits = 0;
+  while (getrandom(&bits, sizeof(bits), 0) != static_cast<ssize_t>(sizeof(bits))) {
+  }
+  return bits;
+}
+
+LinkKey key_of(const Link& link) { return {link.attach_ifindex, link.vlan}; }
+
+bool others_listed(const std::vector<Node>& nodes, const std::string& self) {
+  return std::any_of(nodes.begin(), nodes.end(), [&](const Node& node) { return node.name != self; });
+}
+
+}  // namespace
+
+Peering::Peering(Loop& loop, const Log& log, const Settings& settings, const ClusterSettings& times, Hooks hooks)
+    : loop_(loop), log_(log), settings_(settings), times_(times), hooks_(std::move(hooks)), links_(loop, [this] { step(); }) {}
+
+Peering::~Peering() { leave(); }
+
+// ---- joining and leaving ------------------------------------------------------------------------------------------------
+
+std::optional<PeerFacts> Peering::facts() const {
+  if (!company_) return std::nullopt;
+  PeerFacts facts;
+  facts.alone = false;
+  for (const PeerView& peer : company_->cluster.peers()) {
+    const auto where = company_->peers.find(peer.name);
+    if (where == company_->peers.end()) continue;
+    facts.peers.push_back({peer.name, where->second.addresses, {where->second.mac}, where->second.link.ifindex,
+                           where->second.link.vlan, peer.reached});
+  }
+  for (const VipView& vip : company_->cluster.vips())
+    facts.holdings[vip.address] = {vip.owned, vip.epoch, vip.owner, vip.reason};
+  return facts;
+}
+
+Result<void> Peering::settle(PassFacts found) {
+  found_ = std::move(found);
+  auto key = read_key(settings_.key_file());
+  if (!key) return key.error();  // what it was stays in force: without it, strangers might be believed
+  const bool other_key = *key != key_;
+  key_ = std::move(*key);
+  const bool alone = !key_ && !others_listed(found_.nodes, settings_.node);
+  if (company_ && (alone || found_.links.empty() || !company_->rows->in_force() || other_key)) leave();
+  if (found_.links.empty()) return {};
+  if (alone) {
+    auto rows = open_live_rows(settings_.pin_dir);
+    if (!rows) return rows.error();
+    if ((*rows)->node().lease_boot_ns != XLB_FOREVER) Lease(**rows, times_.lease).give_for_ever();
+    return {};
+  }
+  if (!company_) {
+    if (auto joined = join(); !joined) return joined.error().in("joining the peers");
+  }
+  auto opened = links_.set(found_.links);
+  company_->nonces.set_peers(found_.node_ids);
+  write_peers();
+  declare();
+  step();
+  return opened;
+}
+
+Result<void> Peering::join() {
+  auto rows = open_live_rows(settings_.pin_dir);
+  if (!rows) return rows.error();
+  std::optional<Seal> seal;
+  if (key_) {
+    auto made = Seal::of(*key_);
+    if (!made) return made.error();
+    seal = std::move(*made);
+  }
+  auto assembly = Assembly::open(settings_.node, std::move(seal));
+  if (!assembly) return assembly.error();
+  auto own_id = sender_id(settings_.node);
+  if (!own_id) return own_id.error();
+  auto incarnation = new_incarnation();
+  if (!incarnation) return incarnation.error();
+  incarnation_ = *incarnation;
+
+  Lease lease(**rows, times_.lease);
+  std::map<Address, std::uint64_t> adopted;
+  std::map<Address, std::pair<std::uint64_t, std::uint64_t>> written;
+  if (lease.take_over(boot_ns())) {
+    for (const DesiredVip& vip : found_.vips) {
+      if (!vip.owned) continue;
+      // What was owned while this node was alone has no claim yet: it begins with the lowest.
+      adopted[vip.address] = std::max<std::uint64_t>(vip.claim_epoch, 1);
+      written[vip.address] = {(*rows)->node().epoch, vip.claim_epoch};
+    }
+  }
+  LiveRows& live = **rows;
+  company_.emplace(Company{std::move(*rows), Lease(live, times_.lease), Nonces(live),
+                           Cluster(settings_.node, times_, adopted), std::move(*assembly), *own_id, {}, {}, std::move(written), {}, {}});
+  company_->assembly.set_incarnation(incarnation_);
+  draining_ = std::filesystem::exists(settings_.drain_marker());
+  log_.say(Severity::info, "joined",
+           {{"incarnation", std::to_string(incarnation_)},
+            {"adopted", std::to_string(adopted.size())},
+            {"key", key_ ? "yes" : "no"},
+            {"detection_ms", std::to_string(std::chrono::duration_cast<std::chrono::milliseconds>(times_.detection()).count())}});
+  renew_lease();
+  return {};
+}
+
+void Peering::leave() {
+  loop_.cancel(step_timer_);
+  loop_.cancel(lease_timer_);
+  (void)links_.set({});  // nothing is opened, so nothing can fail
+  company_.reset();
+}
+
+Result<std::uint64_t> Peering::new_incarnation() {
+  auto next = next_incarnation(settings_.incarnation_file(), chance());
+  if (!next) return next.error();
+  if (!next->damage.empty()) log_.say(Severity::warning, "incarnation not known", {{"reason", next->damage}});
+  return next->number;
+}
+
+// ---- what this node says of itself --------------------------------------------------------------------------------------
+
+std::vector<OwnVip> Peering::own_vips() {
+  std::vector<OwnVip> vips;
+  for (const DesiredVip& vip : found_.vips) {
+    auto digest = digests_.find(vip.ranked_by);
+    if (digest == digests_.end()) {
+      auto made = rank_digest(settings_.node, vip.ranked_by);
+      if (!made) log_.say(Severity::error, "vip not ranked", {{"vip", vip.address.text()}, {"reason", made.error().text}});
+      digest = digests_.emplace(vip.ranked_by, made ? *made : Digest{}).first;
+    }
+    vips.push_back({vip.address, vip.eligible, vip.obstacle, {vip.preference, digest->second}});
+  }
+  return vips;
+}
+
+void Peering::declare() {
+  SelfFacts self;
+  self.incarnation = incarnation_;
+  self.version = XLB_VERSION;
+  for (const Link* link : links_.all()) self.macs.push_back(link->mac);
+  for (const Node& node : found_.nodes)
+    if (node.name != settings_.node) self.listed.push_back(node.name);
+  self.draining = draining_;
+  self.configuration = found_.configuration;
+  self.vips = own_vips();
+  company_->cluster.declare(std::move(self));
+}
+
+void Peering::renew_lease() {
+  if (!company_->lease.renew(boot_ns)) {
+    // Stopped for longer than the lease: peers may have taken everything over. What was owned is void already.
+    company_->written.clear();
+    if (auto next = new_incarnation(); next)
+      incarnation_ = *next;
+    else
+      ++incarnation_, log_.say(Severity::error, "incarnation not kept", {{"reason", next.error().text}});
+    company_->assembly.set_incarnation(incarnation_);
+    log_.say(Severity::warning, "lease lost", {{"incarnation", std::to_string(incarnation_)}, {"vips", "joining anew"}});
+    declare();
+  }
+  lease_due_ = now() + kLeaseRenewal;
+}
+
+// ---- a step -----------------------------------------------------------------------------------------------------------------
+
+void Peering::step() {
+  if (!company_) return;
+  loop_.cancel(step_timer_);
+  if (!company_->rows->in_force()) {  // detached by somebody else; the next pass finds out the rest
+    leave();
+    return hooks_.wish_pass();
+  }
+  // Before anything is judged: after a stall this node must first know that it was the one that stood still.
+  if (now() >= lease_due_) renew_lease();
+
+  ClusterFacts facts;
+  std::vector<std::vector<Octets>> pieces;
+  facts.sent = std::exchange(company_->sent, {});
+  hear(facts.statements, pieces);
+  facts.returned = company_->nonces.collect();
+  facts.now = now();
+  if (links_.heard_a_frame()) company_->last_frame = facts.now;
+  facts.last_frame = company_->last_frame;
+
+  const ClusterOrders orders = company_->cluster.step(facts);
+  if (orders.vips_changed) write_vips();  // first: it is what clients wait for
+  if (orders.peers_changed) write_peers();
+  send_echoes(orders.echoes);
+  say(orders);
+  pass_on(orders, pieces);
+  if (auto listening = links_.listen(orders.ask); !listening)
+    log_.say(Severity::warning, "frames not listened for", {{"reason", listening.error().text}});
+  if (orders.ask) ask_neighbours();
+  for (const std::string& note : orders.notes) log_.say(Severity::warning, "noted", {{"about", note}});
+
+  const Instant wake = std::min(orders.wake, lease_due_);
+  step_timer_ = loop_.at(Loop::Clock::time_point(wake), [this] { step(); });
+}
+
+void Peering::hear(std::vector<StatementHeard>& statements, std::vector<std::vector<Octets>>& pieces) {
+  links_.receive([&](const LinkKey& link, const PeerSocket::Received& received) {
+    auto taken = company_->assembly.take(received.datagram, received.from, received.at_ns);
+    if (taken.refusal) refuse(*taken.refusal, received.from);
+    if (!taken.heard) return;
+    Heard& heard = *taken.heard;
+    const bool direct = !heard.passed_on;
+    if (direct && heard.statement.node != settings_.node) {
+      Whereabouts& peer = company_->peers[heard.statement.node];
+      // A peer with several links says the same on each; it is kept to the one that it was first heard on.
+      if (!links_.has(peer.link) || peer.link == link) {
+        const Whereabouts fresh{link, heard.mac, heard.statement.addresses};
+        if (peer.link != fresh.link || peer.mac != fresh.mac || peer.addresses != fresh.addresses) hooks_.wish_pass();
+        peer = fresh;
+      }
+    }
+    statements.push_back({std::move(heard.statement), direct, Instant(heard.at_ns)});
+    pieces.push_back(std::move(heard.pieces));
+  });
+}
+
+void Peering::refuse(Refusal refusal, const Mac& from) {
+  if (harmless(refusal)) return;  // counted by the assembly
+  if (refusals_said_.size() > kRefusalsKept) refusals_said_.clear();  // forged senders must not eat memory
+  const auto [entry, fresh] = refusals_said_.try_emplace({refusal, from}, now());
+  if (!fresh && now() - entry->second < kRefusalSaid) return;
+  entry->second = now();
+  log_.say(Severity::warning, "statement refused",
+           {{"mac", from.text()}, {"reason", refusal_text(refusal).text},
+            {"refused", std::to_string(company_->assembly.refused(refusal))}});
+}
+
+void Peering::send_echoes(const std::vector<EchoOrder>& orders) {
+  for (const EchoOrder& order : orders) {
+    const auto peer = company_->peers.find(order.peer);
+    if (peer == company_->peers.end() || !company_->nonces.knows(order.peer)) continue;  // no row, so nothing could come home
+    const std::uint64_t nonce = company_->nonces.expect(order.peer, order.id, chance());
+    company_->sent.push_back({order.peer, order.id, now()});
+    // One that is not sent does not come home: the same as one that is lost.
+    (void)links_.send_echo(peer->second.link, peer->second.mac, nonce);
+  }
+}
+
+void Peering::say(const ClusterOrders& orders) {
+  if (!orders.statement) return;
+  Statement statement = *orders.statement;
+  const Seal* seal = company_->assembly.seal() ? &*company_->assembly.seal() : nullptr;
+  for (const Link* link : links_.all()) {
+    statement.mac = link->mac;
+    statement.addresses.clear();
+    for (const Address& address : link->addresses)
+      if (statement.addresses.size() < kStatedAddresses) statement.addresses.push_back(address);
+    auto pieces = pieces_of(statement, seal);
+    if (!pieces) {
+      log_.say(Severity::error, "nothing stated", {{"reason", pieces.error().text}});
+      return;
+    }
+    std::vector<Mac> to;
+    if (orders.statement_broadcast) to.push_back(kBroadcastMac);
+    for (const std::string& name : orders.statement_to) {
+      const auto peer = company_->peers.find(name);
+      if (peer != company_->peers.end() && peer->second.link == key_of(*link)) to.push_back(peer->second.mac);
+    }
+    for (const Mac& mac : to)
+      for (const Octets& piece : *pieces) (void)links_.send_statement(key_of(*link), mac, piece);  // the next comes soon
+  }
+}
+
+void Peering::pass_on(const ClusterOrders& orders, const std::vector<std::vector<Octets>>& pieces) {
+  const Seal* seal = company_->assembly.seal() ? &*company_->assembly.seal() : nullptr;
+  for (const PassOn& order : orders.pass_on) {
+    for (const Octets& piece : pieces.at(order.index)) {
+      auto wrapped = xlb::pass_on(piece, company_->own_id, seal);
+      if (!wrapped) continue;  // it came in whole, so it goes out whole; OpenSSL failing is said by say()
+      for (const std::string& name : order.to) {
+        const auto peer = company_->peers.find(name);
+        if (peer != company_->peers.end()) (void)links_.send_statement(peer->second.link, peer->second.mac, *wrapped);
+      }
+    }
+  }
+}
+
+// Any answer will do: ARP and neighbour discovery for the gateway and for every peer.
+void Peering::ask_neighbours() {
+  for (const Link* link : links_.all()) {
+    std::set<Address> asked;
+    for (const auto& gateway : {link->gateway4, link->gateway6})
+      if (gateway) asked.insert(*gateway);
+    for (const auto& [name, peer] : company_->peers)
+      if (peer.link == key_of(*link)) asked.insert(peer.addresses.begin(), peer.addresses.end());
+    std::vector<Frame> frames;
+    for (const Address& address : asked) frames.push_back(probe(address, link->mac, link->vlan));
+    (void)send_frames(link->attach_ifindex, link->name, frames);  // a link that is down has no answer, either
+  }
+}
+
+// ---- what was decided ---------------------------------------------------------------------------------------------------
+
+void Peering::write_vips() {
+  const std::uint64_t epoch = company_->rows->node().epoch;
+  std::vector<Address> taken, dropped;
+  std::vector<const VipView*> changed;
+  for (const VipView& vip : company_->cluster.vips()) {
+    const std::pair wanted(vip.owned ? epoch : 0, vip.epoch);
+    const auto old = company_->written.find(vip.address);
+    if (old != company_->written.end() ? old->second == wanted : !vip.owned) continue;
+    changed.push_back(&vip);
+  }
+  // What goes, goes first: no moment with two answers that could have been avoided.
+  std::stable_partition(changed.begin(), changed.end(), [](const VipView* vip) { return !vip->owned; });
+  for (const VipView* vip : changed) {
+    const bool had = company_->written.contains(vip->address) && company_->written[vip->address].first == epoch;
+    if (auto owned = company_->rows->own(vip->address, vip->owned ? epoch : 0, vip->epoch); !owned) {
+      hooks_.wish_pass();  // no row yet: the pass writes it as the cluster says
+      continue;
+    }
+    company_->written[vip->address] = {vip->owned ? epoch : 0, vip->epoch};
+    if (vip->owned && !had) taken.push_back(vip->address);
+    if (!vip->owned && had) dropped.push_back(vip->address);
+  }
+  if (!taken.empty() || !dropped.empty()) hooks_.moved(taken, dropped);
+  for (const VipView& vip : company_->cluster.vips()) {
+    std::string& owner = company_->owners[vip.address];
+    if (owner == vip.owner) continue;
+    log_.say(Severity::info, "vip moved",
+             {{"vip", vip.address.text()}, {"from", owner}, {"to", vip.owner}, {"reason", vip.reason}});
+    owner = vip.owner;
+  }
+}
+
+void Peering::write_peers() {
+  for (const PeerView& peer : company_->cluster.peers()) {
+    if (const auto id = found_.node_ids.find(peer.name); id != found_.node_ids.end())
+      company_->rows->set_alive(id->second, peer.reached);
+    const auto [said, fresh] = reached_said_.try_emplace(peer.name, false);
+    if (said->second == peer.reached) continue;
+    said->second = peer.reached;
+    log_.say(peer.reached ? Severity::info : Severity::warning, peer.reached ? "peer reached" : "peer lost",
+             {{"peer", peer.name}, {"reason", peer.reason},
+              {"after_ms", std::to_string(std::chrono::duration_cast<std::chrono::milliseconds>(peer.detection).count())}});
+  }
+}
+
+// Kept in the run directory: a daemon that is replaced meanwhile goes on draining, a machine that boots again does not.
+Result<void> Peering::set_draining(bool draining) {
+  if (draining_ == draining) return {};
+  std::error_code problem;
+  if (draining) {
+    if (!std::ofstream(settings_.drain_marker())) return Error{"cannot write " + settings_.drain_marker().string()};
+  } else if (std::filesystem::remove(settings_.drain_marker(), problem); problem) {
+    return Error{"cannot remove " + settings_.drain_marker().string() + ": " + problem.message()};
+  }
+  log_.say(Severity::info, draining ? "draining" : "draining ended");
+  draining_ = draining;
+  declare();
+  step();
+  return {};
+}
+
+bool Peering::announced_on(const Address& vip, const Link& link) const {
+  const auto found = std::find_if(found_.vips.begin(), found_.vips.end(), [&](const auto& each) { return each.address == vip; });
+  return found != found_.vips.end() &&
+         std::find(found->links.begin(), found->links.end(), link.l3_name) != found->links.end();
+}
+
+bool Peering::is_peer(const Mac& mac) const {
+  return company_ && std::any_of(company_->peers.begin(), company_->peers.end(),
+                                 [&](const auto& peer) { return peer.second.mac == mac; });
+}
+
+}  // namespace xlb
