@@ -33,7 +33,8 @@ struct Holding {
 };
 
 struct PeerFacts {
-  bool alone = true;  // no peers: this node owns whatever it is eligible for
+  bool alone = true;     // no peers: this node owns whatever it is eligible for
+  bool settled = false;  // it has listened to its peers for long enough to know what is going on
   std::vector<DesiredPeer> peers;
   std::map<Address, Holding> holdings;  // unless alone
 };

@@ -53,6 +53,7 @@ std::optional<PeerFacts> Peering::facts() const {
   if (!company_) return std::nullopt;
   PeerFacts facts;
   facts.alone = false;
+  facts.settled = company_->cluster.standing() == Standing::standing;
   for (const PeerView& peer : company_->cluster.peers()) {
     const auto where = company_->peers.find(peer.name);
     if (where == company_->peers.end()) continue;
@@ -211,7 +212,9 @@ void Peering::step() {
   if (links_.heard_a_frame()) company_->last_frame = facts.now;
   facts.last_frame = company_->last_frame;
 
+  const Standing before = company_->cluster.standing();
   const ClusterOrders orders = company_->cluster.step(facts);
+  if (company_->cluster.standing() != before) on_standing();
   if (orders.vips_changed) write_vips();  // first: it is what clients wait for
   if (orders.peers_changed) write_peers();
   send_echoes(orders.echoes);
@@ -224,6 +227,13 @@ void Peering::step() {
 
   const Instant wake = std::min(orders.wake, lease_due_);
   step_timer_ = loop_.at(Loop::Clock::time_point(wake), [this] { step(); });
+}
+
+void Peering::on_standing() {
+  const bool standing = company_->cluster.standing() == Standing::standing;
+  log_.say(standing ? Severity::info : Severity::warning, standing ? "standing among its peers" : "not standing",
+           {{"reason", company_->cluster.standing_reason()}});
+  if (standing) hooks_.wish_pass();  // first uses wait for it
 }
 
 void Peering::hear(std::vector<StatementHeard>& statements, std::vector<std::vector<Octets>>& pieces) {

@@ -86,6 +86,7 @@ class Peering final : public ClusterView {
   void declare();
   [[nodiscard]] std::vector<OwnVip> own_vips();
   void step();
+  void on_standing();
   void hear(std::vector<StatementHeard>& statements, std::vector<std::vector<Octets>>& pieces);
   void refuse(Refusal refusal, const Mac& from);
   void send_echoes(const std::vector<EchoOrder>& orders);

@@ -27,6 +27,13 @@ Result<WireAnswers> ask_nobody(const Link& link, const std::vector<Address>& add
   return answers;
 }
 
+const AskWire ask_peers_first = [](const Link&, const std::vector<Address>& addresses, const std::set<Mac>&,
+                                   std::chrono::steady_clock::time_point) -> Result<WireAnswers> {
+  WireAnswers answers;
+  for (const Address& address : addresses) answers.open[address] = "the daemon (xdp-lb run) listens to the peers first";
+  return answers;
+};
+
 Outcome deferred(Outcome::Deferred why) {
   Outcome outcome;
   outcome.deferred = why;
@@ -186,7 +193,8 @@ Result<Observation> Reconciler::observe(Objects objects, std::vector<std::string
   seen.machine.own_addresses = std::move(*own);
   auto interfaces = edges_.netlink->interfaces();
   if (!interfaces) return interfaces.error();
-  for (const InterfaceFacts& interface : *interfaces) seen.own_macs.insert(interface.mac);
+  for (const InterfaceFacts& interface : *interfaces) seen.cluster_macs.insert(interface.mac);
+  for (const DesiredPeer& peer : seen.peers.peers) seen.cluster_macs.insert(peer.macs.begin(), peer.macs.end());
   if (auto found = find_places(seen, options); !found) return found.error();
   return seen;
 }
@@ -210,7 +218,11 @@ Result<Judgement> Reconciler::judge(const Observation& seen, const AskWire& ask,
   for (const auto& [address, vip] : seen.installed.vips)
     if (vip.owned_epoch != 0 && vip.owned_epoch == seen.node.epoch && !seen.state.conflicts.contains(address))
       judged.state.probed.insert(address);
-  AddressProbe probe(ask, seen.own_macs);
+  for (const auto& [address, holding] : seen.peers.holdings)
+    if (!holding.owner.empty() && !seen.state.conflicts.contains(address)) judged.state.probed.insert(address);
+  // A peer that has not been heard yet would look like a stranger.
+  const bool joining = !seen.peers.alone && !seen.peers.settled;
+  AddressProbe probe(joining ? ask_peers_first : ask, seen.cluster_macs);
   if (options.retry_conflicts) {
     auto asked = probe.forget_settled(seen.machine.links, judged.state, options.conflicts_since);
     if (!asked) return asked.error();

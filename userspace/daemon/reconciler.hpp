@@ -44,7 +44,7 @@ struct Observation {
   std::vector<AttachedLink> attached;
   Machine machine;
   PeerFacts peers;
-  std::set<Mac> own_macs;
+  std::set<Mac> cluster_macs;  // of this machine and of its peers: what they answer for is no stranger's
   lb_node node{};      // these three: only when something is attached
   Tables installed;
   Capacity capacity;
