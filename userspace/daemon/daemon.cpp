@@ -52,16 +52,16 @@ Daemon::Daemon(const Settings& settings, const ClusterSettings& times, Edges edg
       lock_(std::move(lock)),
       loop_(std::move(loop)),
       reconciler_(settings, std::move(edges)),
-      peering_(loop_, log, reconciler_.settings(), times,
-               {[this] { wish_pass(0ms); },
-                [this](const auto& taken, const auto& dropped) { on_moved(taken, dropped); }}),
       probes_(loop_, [this] { on_answers(); }),
       waiting_(loop_, reconciler_,
                {[this](const Outcome& outcome) { took_in(outcome, true); },
                 [this](ControlServer::Connection connection, const std::string& line) {
                   control_->send(connection, line);
                   control_->finish(connection);
-                }}) {
+                }}),
+      peering_(loop_, log, reconciler_.settings(), times,
+               {[this] { wish_pass(0ms); },
+                [this](const auto& taken, const auto& dropped) { on_moved(taken, dropped); }}) {
   reconciler_.follow_peers([this] { return peering_.facts(); });
   reconciler_.edges().ask_wire = [this](const Link& link, const std::vector<Address>& addresses, const std::set<Mac>& own,
                                         Clock::time_point since) { return probes_.ask(link, addresses, own, since); };
@@ -351,7 +351,7 @@ void Daemon::on_request(ControlServer::Connection connection, const std::string&
   if (auto same = same_node(*request, reconciler_.settings()); !same) return refuse(same.error());
   if (const auto* trace = std::get_if<TraceRequest>(&request->demand)) return start_trace(connection, trace->every);
   if (asks_cluster(request->demand)) {
-    auto told = answer(request->demand, cluster_);
+    auto told = answer(request->demand, peering_.keeps_peers() ? &peering_ : nullptr);
     if (!told) return refuse(told.error());
     control_->send(connection, encode(*told));
     return control_->finish(connection);

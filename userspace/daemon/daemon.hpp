@@ -69,7 +69,6 @@ class Daemon {
   Peering peering_;
   std::unique_ptr<ControlServer> control_;
   std::unique_ptr<EventRing> events_;
-  ClusterView* cluster_ = nullptr;  // who keeps the peers; nobody does yet
   AnnouncementSchedule schedule_;
   int signals_ = -1;
   int manifests_ = -1;
