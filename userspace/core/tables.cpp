@@ -547,16 +547,29 @@ class Compiler {
     return {};
   }
 
-  void fill(const Stretch& stretch) {
+  [[nodiscard]] bool forwards(std::uint32_t node_id) const {
+    return node_id == 0 || (tables_.peers.at(node_id).flags & XLB_PEER_ALIVE) != 0;
+  }
+
+  void gather_candidates(const Stretch& stretch, bool also_on_dead_nodes) {
     const PlannedService& planned = *stretch.planned;
     candidates_.clear();
     for (std::size_t i = 0; i < planned.port->backends.size(); ++i) {
       if (!takes_flows(planned, i)) continue;
       const DesiredBackend& backend = planned.port->backends[i];
       const std::size_t index = backend_indexes_[planned.first_backend + i];
-      if (stretch.local && backends_.node_id(index) != 0) continue;
+      const std::uint32_t node_id = backends_.node_id(index);
+      if (stretch.local && node_id != 0) continue;
+      if (!also_on_dead_nodes && !forwards(node_id)) continue;
       candidates_.push_back({backend.address, backend.port, backends_.id(index)});
     }
+  }
+
+  // A dead node is one write, and the second backend of a slot takes over at once; this is for slots that have both on
+  // dead nodes. Their number stays that of all backends, so no flow moves between living ones.
+  void fill(const Stretch& stretch) {
+    gather_candidates(stretch, false);
+    if (candidates_.empty()) gather_candidates(stretch, true);
     const std::vector<SlotPair>& pairs = memory_.fill(candidates_, stretch.count());
     std::vector<lb_slot>& slots = tables_.slots[stretch.base];
     slots.resize(pairs.size());

@@ -373,6 +373,7 @@ void Peering::write_peers() {
     const auto [said, fresh] = reached_said_.try_emplace(peer.name, false);
     if (said->second == peer.reached) continue;
     said->second = peer.reached;
+    hooks_.wish_pass();  // slots that have both backends on dead nodes get others
     log_.say(peer.reached ? Severity::info : Severity::warning, peer.reached ? "peer reached" : "peer lost",
              {{"peer", peer.name}, {"reason", peer.reason},
               {"after_ms", std::to_string(std::chrono::duration_cast<std::chrono::milliseconds>(peer.detection).count())}});

@@ -91,7 +91,7 @@ std::vector<std::string> unowned_reasons(const Judgement& judged) {
   std::vector<std::string> reasons;
   std::size_t left = 0;
   for (const DesiredVip& vip : judged.desired.vips) {
-    if (vip.owned || judged.open.contains(vip.address)) continue;
+    if (vip.owned || !vip.owner.empty() || judged.open.contains(vip.address)) continue;  // a peer answers
     if (reasons.size() < most)
       reasons.push_back("VIP " + vip.address.text() + " is not answered for: " + vip.reason);
     else

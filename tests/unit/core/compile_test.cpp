@@ -348,6 +348,38 @@ TEST_F(Compile, BackendsOfAPeerThatCannotBeSentToAreLeftOut) {
   EXPECT_EQ(tables.services.at({1, 80, Protocol::tcp}).slot_count, 1u);
 }
 
+TEST_F(Compile, BackendsOnDeadNodesLeaveTheSlotsAndNoOtherFlowMoves) {
+  desired_.peers = {peer("pi2", 12), peer("pi3", 13)};
+  backends() = {backend("10.42.0.8"), backend_on("pi2", "10.42.1.8"), backend_on("pi3", "10.42.2.8")};
+  const Tables before = compiled();
+  for (DesiredPeer& each : desired_.peers) each.alive = false;
+  installed_ = before;
+  const Tables after = compiled();
+  const lb_service& service = after.services.at({1, 80, Protocol::tcp});
+  EXPECT_EQ(service.slot_count, before.services.at({1, 80, Protocol::tcp}).slot_count);
+  const std::uint32_t here = id_of(before, "10.42.0.8");
+  EXPECT_EQ(id_of(after, "10.42.0.8"), here);
+  const auto& slots = after.slots.at(service.slot_base);
+  for (const lb_slot& slot : slots) EXPECT_EQ(slot.first, here);
+
+  desired_.peers[0].alive = true;
+  const Tables one_back = compiled();
+  const auto& again = one_back.slots.at(one_back.services.at({1, 80, Protocol::tcp}).slot_base);
+  const auto& full = before.slots.at(before.services.at({1, 80, Protocol::tcp}).slot_base);
+  for (std::size_t i = 0; i < full.size(); ++i) {
+    if (full[i].first != id_of(before, "10.42.2.8")) EXPECT_EQ(again[i].first, full[i].first);
+    EXPECT_NE(again[i].first, id_of(before, "10.42.2.8"));
+  }
+}
+
+TEST_F(Compile, WhenEveryNodeWithABackendIsDeadTheSlotsStay) {
+  desired_.peers = {peer("pi2", 12, false)};
+  backends() = {backend_on("pi2", "10.42.1.8")};
+  const Tables tables = compiled();
+  const lb_service& service = tables.services.at({1, 80, Protocol::tcp});
+  EXPECT_EQ(tables.slots.at(service.slot_base).front().first, id_of(tables, "10.42.1.8"));
+}
+
 TEST_F(Compile, AnEndpointThatMovesToAPeerKeepsItsRow) {
   desired_.peers = {peer("pi2", 12)};
   installed_ = compiled();
