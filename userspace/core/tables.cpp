@@ -481,7 +481,8 @@ class Compiler {
       row.flags |= XLB_SERVICE_AFFINITY;
       row.affinity_s = *service.affinity_s;
     }
-    if (service.policy == TrafficPolicy::local) row.flags |= XLB_SERVICE_LOCAL;
+    // Without a backend here this node is not eligible; whoever still comes is handed over and keeps his address, too.
+    if (service.policy == TrafficPolicy::local && planned.local_takers != 0) row.flags |= XLB_SERVICE_LOCAL;
     if (!service.source_ranges.empty()) row.flags |= XLB_SERVICE_SOURCES;
     // NAT is the twin's: when all backends are here, nothing is left to end in XDP but a refused source.
     if (service.source_ranges.empty() && !planned.remote) row.flags |= XLB_SERVICE_TWIN;

@@ -54,12 +54,8 @@ std::optional<PeerFacts> Peering::facts() const {
   PeerFacts facts;
   facts.alone = false;
   facts.settled = company_->cluster.standing() == Standing::standing;
-  for (const PeerView& peer : company_->cluster.peers()) {
-    const auto where = company_->peers.find(peer.name);
-    if (where == company_->peers.end()) continue;
-    facts.peers.push_back({peer.name, where->second.addresses, {where->second.mac}, where->second.link.ifindex,
-                           where->second.link.vlan, peer.reached});
-  }
+  for (const auto& [name, where] : company_->peers)
+    facts.peers.push_back({name, where.addresses, {where.mac}, where.link.ifindex, where.link.vlan, where.alive});
   for (const VipView& vip : company_->cluster.vips())
     facts.holdings[vip.address] = {vip.owned, vip.epoch, vip.owner, vip.reason};
   return facts;
@@ -122,6 +118,10 @@ Result<void> Peering::join() {
   LiveRows& live = **rows;
   company_.emplace(Company{std::move(*rows), Lease(live, times_.lease), Nonces(live),
                            Cluster(settings_.node, times_, adopted), std::move(*assembly), *own_id, {}, {}, std::move(written), {}, {}});
+  // What the tables know of peers stays in force until this daemon knows better.
+  for (const DesiredPeer& peer : found_.peers)
+    if (!peer.macs.empty())
+      company_->peers[peer.name] = {{peer.attach_ifindex, peer.vlan}, peer.macs.front(), peer.addresses, peer.alive};
   company_->assembly.set_incarnation(incarnation_);
   draining_ = std::filesystem::exists(settings_.drain_marker());
   log_.say(Severity::info, "joined",
@@ -233,6 +233,7 @@ void Peering::on_standing() {
   const bool standing = company_->cluster.standing() == Standing::standing;
   log_.say(standing ? Severity::info : Severity::warning, standing ? "standing among its peers" : "not standing",
            {{"reason", company_->cluster.standing_reason()}});
+  write_peers();                     // whoever has not been heard by now is not there
   if (standing) hooks_.wish_pass();  // first uses wait for it
 }
 
@@ -247,7 +248,7 @@ void Peering::hear(std::vector<StatementHeard>& statements, std::vector<std::vec
       Whereabouts& peer = company_->peers[heard.statement.node];
       // A peer with several links says the same on each; it is kept to the one that it was first heard on.
       if (!links_.has(peer.link) || peer.link == link) {
-        const Whereabouts fresh{link, heard.mac, heard.statement.addresses};
+        const Whereabouts fresh{link, heard.mac, heard.statement.addresses, peer.alive};
         if (peer.link != fresh.link || peer.mac != fresh.mac || peer.addresses != fresh.addresses) hooks_.wish_pass();
         peer = fresh;
       }
@@ -366,15 +367,22 @@ void Peering::write_vips() {
   }
 }
 
+// A daemon that has just started has sent no echo yet: nobody is dead because of that.
+bool Peering::forwards(const PeerView& peer, const Whereabouts& where) const {
+  const bool judged = peer.losses != 0 || company_->cluster.standing() != Standing::listening;
+  return peer.reached || (!judged && where.alive);
+}
+
 void Peering::write_peers() {
   for (const PeerView& peer : company_->cluster.peers()) {
+    const auto where = company_->peers.find(peer.name);
+    if (where == company_->peers.end()) continue;
+    const bool alive = forwards(peer, where->second);
     if (const auto id = found_.node_ids.find(peer.name); id != found_.node_ids.end())
-      company_->rows->set_alive(id->second, peer.reached);
-    const auto [said, fresh] = reached_said_.try_emplace(peer.name, false);
-    if (said->second == peer.reached) continue;
-    said->second = peer.reached;
+      company_->rows->set_alive(id->second, alive);
+    if (std::exchange(where->second.alive, alive) == alive) continue;
     hooks_.wish_pass();  // slots that have both backends on dead nodes get others
-    log_.say(peer.reached ? Severity::info : Severity::warning, peer.reached ? "peer reached" : "peer lost",
+    log_.say(alive ? Severity::info : Severity::warning, alive ? "peer reached" : "peer lost",
              {{"peer", peer.name}, {"reason", peer.reason},
               {"after_ms", std::to_string(std::chrono::duration_cast<std::chrono::milliseconds>(peer.detection).count())}});
   }

@@ -65,6 +65,7 @@ class Peering final : public ClusterView {
     LinkKey link;
     Mac mac;
     std::vector<Address> addresses;
+    bool alive = false;  // as the tables have it
   };
   // While there are peers and a link.
   struct Company {
@@ -95,6 +96,7 @@ class Peering final : public ClusterView {
   void ask_neighbours();
   void write_vips();
   void write_peers();
+  [[nodiscard]] bool forwards(const PeerView& peer, const Whereabouts& where) const;
   void renew_lease();
   Result<void> set_draining(bool draining);
   Result<std::uint64_t> new_incarnation();
@@ -112,7 +114,6 @@ class Peering final : public ClusterView {
   std::uint64_t incarnation_ = 0;
   std::map<Address, Digest> digests_;  // of what VIPs are ranked by
   std::map<std::pair<Refusal, Mac>, Instant> refusals_said_;
-  std::map<std::string, bool> reached_said_;
   Loop::Timer step_timer_ = 0, lease_timer_ = 0;
   Instant lease_due_{};
 };

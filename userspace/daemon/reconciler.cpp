@@ -318,7 +318,7 @@ Result<Outcome> Reconciler::carry_out(const Observation& seen, const Judgement& 
   outcome.places_missing = waits_for_neighbours(seen.machine);
   outcome.open = !judged.open.empty();
   if (seen.attached.empty()) return outcome;
-  outcome.among_peers = {seen.objects.nodes, seen.machine.links, judged.desired.vips,
+  outcome.among_peers = {seen.objects.nodes, judged.desired.peers, seen.machine.links, judged.desired.vips,
                          node_ids(judged.desired.peers, judged.wanted), configuration_.of(seen.objects)};
   for (std::string& reason : unowned_reasons(judged)) outcome.warnings.push_back(std::move(reason));
 

@@ -80,6 +80,7 @@ struct LinkVips {
 // What a pass found that matters among peers (peering.hpp).
 struct PassFacts {
   std::vector<Node> nodes;
+  std::vector<DesiredPeer> peers;
   std::vector<Link> links;  // empty: nothing is attached
   std::vector<DesiredVip> vips;
   std::map<std::string, std::uint32_t> node_ids;  // of the peers that have a row
