@@ -61,7 +61,8 @@ Daemon::Daemon(const Settings& settings, const ClusterSettings& times, Edges edg
                 }}),
       peering_(loop_, log, reconciler_.settings(), times,
                {[this] { wish_pass(0ms); },
-                [this](const auto& taken, const auto& dropped) { on_moved(taken, dropped); }}) {
+                [this](const auto& taken, const auto& dropped) { on_moved(taken, dropped); },
+                [this](const Link& link, const Address& address) { return find_mac(link, address); }}) {
   reconciler_.follow_peers([this] { return peering_.facts(); });
   reconciler_.edges().ask_wire = [this](const Link& link, const std::vector<Address>& addresses, const std::set<Mac>& own,
                                         Clock::time_point since) { return probes_.ask(link, addresses, own, since); };
@@ -242,6 +243,14 @@ void Daemon::say_new_warnings(const Outcome& outcome) {
   for (const std::string& warning : now)
     if (!warnings_.contains(warning)) log_.say(Severity::warning, "warned", {{"about", warning}});
   warnings_ = std::move(now);
+}
+
+std::optional<Mac> Daemon::find_mac(const Link& link, const Address& address) {
+  Netlink& netlink = *reconciler_.edges().netlink;
+  auto mac = netlink.neighbour(link.l3_ifindex, address);
+  if (mac && *mac) return *mac;
+  (void)netlink.probe_neighbour(address);  // found, or not, the next time
+  return std::nullopt;
 }
 
 // The tables say so already, without a pass: those who are to hear of it hear it now.

@@ -49,6 +49,7 @@ class Daemon {
   void say_new_warnings(const Outcome& outcome);
   void follow_events(bool attached);
   void arm_announcements();
+  std::optional<Mac> find_mac(const Link& link, const Address& address);
   void on_moved(const std::vector<Address>& taken, const std::vector<Address>& dropped);
 
   void on_request(ControlServer::Connection connection, const std::string& line);

@@ -21,6 +21,8 @@ namespace {
 using namespace std::chrono_literals;
 
 constexpr auto kLeaseRenewal = 100ms;
+constexpr auto kListedAgain = 1s;        // until the MACs of listed peers are looked for again
+constexpr auto kSealedRemembered = 2s;   // many statement intervals
 constexpr auto kRefusalSaid = 60s;       // one line a minute for each reason and MAC
 constexpr std::size_t kRefusalsKept = 256;
 
@@ -159,6 +161,10 @@ std::vector<OwnVip> Peering::own_vips() {
       digest = digests_.emplace(vip.ranked_by, made ? *made : Digest{}).first;
     }
     vips.push_back({vip.address, vip.eligible, vip.obstacle, {vip.preference, digest->second}});
+    if (company_->sealed_heard) {
+      vips.back().eligible = false;
+      vips.back().obstacle = "peers speak under a key that this node has not: xdp-lb peer key --import";
+    }
   }
   return vips;
 }
@@ -206,7 +212,12 @@ void Peering::step() {
   ClusterFacts facts;
   std::vector<std::vector<Octets>> pieces;
   facts.sent = std::exchange(company_->sent, {});
-  hear(facts.statements, pieces);
+  std::vector<Arrival> arrivals;
+  hear(facts.statements, pieces, arrivals);
+  if (!key_) {
+    mind_missing_key();
+    if (now() >= listed_due_) look_for_the_listed();
+  }
   facts.returned = company_->nonces.collect();
   facts.now = now();
   if (links_.heard_a_frame()) company_->last_frame = facts.now;
@@ -214,6 +225,7 @@ void Peering::step() {
 
   const Standing before = company_->cluster.standing();
   const ClusterOrders orders = company_->cluster.step(facts);
+  follow(arrivals);
   if (company_->cluster.standing() != before) on_standing();
   if (orders.vips_changed) write_vips();  // first: it is what clients wait for
   if (orders.peers_changed) write_peers();
@@ -225,7 +237,7 @@ void Peering::step() {
   if (orders.ask) ask_neighbours();
   for (const std::string& note : orders.notes) log_.say(Severity::warning, "noted", {{"about", note}});
 
-  const Instant wake = std::min(orders.wake, lease_due_);
+  const Instant wake = std::min(orders.wake, lease_due_);  // the lease is due often enough for all else
   step_timer_ = loop_.at(Loop::Clock::time_point(wake), [this] { step(); });
 }
 
@@ -237,28 +249,70 @@ void Peering::on_standing() {
   if (standing) hooks_.wish_pass();  // first uses wait for it
 }
 
-void Peering::hear(std::vector<StatementHeard>& statements, std::vector<std::vector<Octets>>& pieces) {
+void Peering::hear(std::vector<StatementHeard>& statements, std::vector<std::vector<Octets>>& pieces,
+                   std::vector<Arrival>& arrivals) {
   links_.receive([&](const LinkKey& link, const PeerSocket::Received& received) {
     auto taken = company_->assembly.take(received.datagram, received.from, received.at_ns);
     if (taken.refusal) refuse(*taken.refusal, received.from);
     if (!taken.heard) return;
     Heard& heard = *taken.heard;
     const bool direct = !heard.passed_on;
-    if (direct && heard.statement.node != settings_.node) {
-      Whereabouts& peer = company_->peers[heard.statement.node];
-      // A peer with several links says the same on each; it is kept to the one that it was first heard on.
-      if (!links_.has(peer.link) || peer.link == link) {
-        const Whereabouts fresh{link, heard.mac, heard.statement.addresses, peer.alive};
-        if (peer.link != fresh.link || peer.mac != fresh.mac || peer.addresses != fresh.addresses) hooks_.wish_pass();
-        peer = fresh;
-      }
-    }
+    if (direct && heard.statement.node != settings_.node)
+      arrivals.push_back({heard.statement.node, heard.statement.mac, {link, heard.mac, heard.statement.addresses, false}});
     statements.push_back({std::move(heard.statement), direct, Instant(heard.at_ns)});
     pieces.push_back(std::move(heard.pieces));
   });
 }
 
+// Where peers are to be found now. A namesake whom the mind ignores moves nobody.
+void Peering::follow(const std::vector<Arrival>& arrivals) {
+  for (const Arrival& arrival : arrivals) {
+    const auto& views = company_->cluster.peers();
+    const auto view = std::find_if(views.begin(), views.end(), [&](const PeerView& each) { return each.name == arrival.node; });
+    if (view == views.end() || !view->known || view->said.mac != arrival.said_mac) continue;
+    const auto [peer, fresh] = company_->peers.try_emplace(arrival.node, arrival.from);
+    Whereabouts& where = peer->second;
+    // A peer with several links says the same on each; it is kept to the one that it was first heard on.
+    const bool elsewhere = links_.has(where.link) && where.link != arrival.from.link;
+    const bool same = where.link == arrival.from.link && where.mac == arrival.from.mac && where.addresses == arrival.from.addresses;
+    if (!fresh && (elsewhere || same)) continue;
+    const bool alive = where.alive;
+    where = arrival.from;
+    where.alive = alive;
+    hooks_.wish_pass();  // its row
+  }
+}
+
+// Without a key, whoever is listed is believed by his MAC.
+void Peering::look_for_the_listed() {
+  listed_due_ = now() + kListedAgain;
+  std::map<Mac, std::string> listed;
+  for (const Node& node : found_.nodes) {
+    if (node.name == settings_.node) continue;
+    for (const Address& address : node.addresses)
+      for (const Link* link : links_.all()) {
+        const bool near = std::any_of(link->subnets.begin(), link->subnets.end(),
+                                      [&](const Prefix& subnet) { return subnet.contains(address); });
+        if (!near) continue;
+        if (const auto mac = hooks_.find_mac(*link, address)) listed[*mac] = node.name;
+      }
+  }
+  if (auto set = company_->assembly.set_listed(listed); !set)
+    log_.say(Severity::error, "listed peers not known", {{"reason", set.error().text}});
+}
+
+// A node that lost its key, or never got it, must not take itself for the last that lives.
+void Peering::mind_missing_key() {
+  if (!company_->sealed_heard || now() - *company_->sealed_heard < kSealedRemembered) return;
+  company_->sealed_heard.reset();
+  declare();
+}
+
 void Peering::refuse(Refusal refusal, const Mac& from) {
+  if (refusal == Refusal::no_key_here) {
+    const bool news = !std::exchange(company_->sealed_heard, now());
+    if (news) declare();
+  }
   if (harmless(refusal)) return;  // counted by the assembly
   if (refusals_said_.size() > kRefusalsKept) refusals_said_.clear();  // forged senders must not eat memory
   const auto [entry, fresh] = refusals_said_.try_emplace({refusal, from}, now());

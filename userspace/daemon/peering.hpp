@@ -37,6 +37,8 @@ class Peering final : public ClusterView {
     std::function<void()> wish_pass;  // the tables need rows that only a pass writes
     // VIPs that this node answers for from now on, and no more. The tables say so already.
     std::function<void(const std::vector<Address>& taken, const std::vector<Address>& dropped)> moved;
+    // The MAC of an address on a link, as the kernel knows it; asks for it where it does not.
+    std::function<std::optional<Mac>(const Link&, const Address&)> find_mac;
   };
   Peering(Loop& loop, const Log& log, const Settings& settings, const ClusterSettings& times, Hooks hooks);
   ~Peering() override;
@@ -67,6 +69,12 @@ class Peering final : public ClusterView {
     std::vector<Address> addresses;
     bool alive = false;  // as the tables have it
   };
+  // A statement that came by itself, before the mind has said whether it believes it.
+  struct Arrival {
+    std::string node;
+    Mac said_mac;
+    Whereabouts from;
+  };
   // While there are peers and a link.
   struct Company {
     std::unique_ptr<LiveRows> rows;
@@ -80,6 +88,7 @@ class Peering final : public ClusterView {
     std::map<Address, std::pair<std::uint64_t, std::uint64_t>> written;  // VIP -> owned and claim epoch in the tables
     std::map<Address, std::string> owners;
     Instant last_frame{};
+    std::optional<Instant> sealed_heard;  // without a key: when somebody last said something under one
   };
 
   Result<void> join();
@@ -88,7 +97,11 @@ class Peering final : public ClusterView {
   [[nodiscard]] std::vector<OwnVip> own_vips();
   void step();
   void on_standing();
-  void hear(std::vector<StatementHeard>& statements, std::vector<std::vector<Octets>>& pieces);
+  void hear(std::vector<StatementHeard>& statements, std::vector<std::vector<Octets>>& pieces,
+            std::vector<Arrival>& arrivals);
+  void follow(const std::vector<Arrival>& arrivals);
+  void look_for_the_listed();
+  void mind_missing_key();
   void refuse(Refusal refusal, const Mac& from);
   void send_echoes(const std::vector<EchoOrder>& orders);
   void say(const ClusterOrders& orders);
@@ -115,7 +128,7 @@ class Peering final : public ClusterView {
   std::map<Address, Digest> digests_;  // of what VIPs are ranked by
   std::map<std::pair<Refusal, Mac>, Instant> refusals_said_;
   Loop::Timer step_timer_ = 0, lease_timer_ = 0;
-  Instant lease_due_{};
+  Instant lease_due_{}, listed_due_{};
 };
 
 }  // namespace xlb
