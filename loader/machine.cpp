@@ -66,6 +66,7 @@ class KernelNetlink final : public Netlink {
   Result<std::set<Address>> own_addresses() override;
   Result<std::map<Address, Place>> find_places(const std::vector<Address>& addresses,
                                                const std::map<Address, Place>& previous) override;
+  Result<std::optional<Mac>> neighbour(std::uint32_t ifindex, const Address& address) override;
   Result<void> probe_neighbour(const Address& address) override;
 
   [[nodiscard]] int change_fd() const override { return notifications_.fd(); }
@@ -186,6 +187,14 @@ Result<std::map<Address, Place>> KernelNetlink::find_places(const std::vector<Ad
   }
   places_ = std::move(known);
   return places;
+}
+
+Result<std::optional<Mac>> KernelNetlink::neighbour(std::uint32_t ifindex, const Address& address) {
+  auto neighbours = dump_neighbours(requests_);
+  if (!neighbours) return neighbours.error().in("look for the neighbour " + address.text());
+  for (const NeighbourRow& row : *neighbours)
+    if (row.ifindex == ifindex && row.address == address) return row.mac;
+  return std::optional<Mac>();
 }
 
 Result<void> KernelNetlink::probe_neighbour(const Address& address) {

@@ -47,6 +47,8 @@ class Netlink {
   virtual Result<std::set<Address>> own_addresses() = 0;
   virtual Result<std::map<Address, Place>> find_places(const std::vector<Address>& addresses,
                                                        const std::map<Address, Place>& previous) = 0;
+  // What the kernel's neighbour table holds; nobody is asked.
+  virtual Result<std::optional<Mac>> neighbour(std::uint32_t ifindex, const Address& address) = 0;
   // Asks the kernel to resolve the neighbour (RTM_NEWNEIGH with NTF_USE), so that find_places() succeeds soon.
   virtual Result<void> probe_neighbour(const Address& address) = 0;
 

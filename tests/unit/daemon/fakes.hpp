@@ -137,6 +137,7 @@ class Machine : public Netlink {
     }
     return found;
   }
+  Result<std::optional<Mac>> neighbour(std::uint32_t, const Address&) override { return std::optional<Mac>(); }
   Result<void> probe_neighbour(const Address& address) override {
     world_.asked_neighbours.push_back(address);
     return {};

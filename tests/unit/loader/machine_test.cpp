@@ -3,6 +3,7 @@
 #include "loader/machine.hpp"
 
 #include <gtest/gtest.h>
+#include <net/if.h>
 #include <poll.h>
 #include <unistd.h>
 
@@ -550,6 +551,21 @@ TEST_F(MachineTest, ProbeWithoutARouteSaysSo) {
   const auto asked = netlink_->probe_neighbour(address("10.44.0.8"));
   ASSERT_FALSE(asked);
   EXPECT_TRUE(has(asked.error().text, "10.44.0.8")) << asked.error().text;
+}
+
+TEST_F(MachineTest, TheNeighbourTableIsReadAndNobodyIsAsked) {
+  run("ip link add lan type veth peer name far; ip link set lan up; ip addr add 192.168.7.11/24 dev lan; "
+      "ip neigh add 192.168.7.1 lladdr 02:00:00:00:00:07 dev lan; ip neigh add 192.168.7.2 dev lan nud failed");
+  const std::uint32_t lan = if_nametoindex("lan");
+  const auto known = netlink_->neighbour(lan, address("192.168.7.1"));
+  ASSERT_TRUE(known) << known.error().text;
+  ASSERT_TRUE(known->has_value());
+  EXPECT_EQ((*known)->text(), "02:00:00:00:00:07");
+  for (const char* unknown : {"192.168.7.2", "192.168.7.3"}) {
+    const auto nobody = netlink_->neighbour(lan, address(unknown));
+    ASSERT_TRUE(nobody) << nobody.error().text;
+    EXPECT_FALSE(nobody->has_value()) << unknown;
+  }
 }
 
 // ---- changes
