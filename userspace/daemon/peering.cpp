@@ -117,9 +117,8 @@ Result<void> Peering::join() {
       written[vip.address] = {(*rows)->node().epoch, vip.claim_epoch};
     }
   }
-  LiveRows& live = **rows;
-  company_.emplace(Company{std::move(*rows), Lease(live, times_.lease), Nonces(live),
-                           Cluster(settings_.node, times_, adopted), std::move(*assembly), *own_id, {}, {}, std::move(written), {}, {}});
+  company_.emplace(std::move(*rows), times_.lease, Cluster(settings_.node, times_, adopted), std::move(*assembly), *own_id);
+  company_->written = std::move(written);
   // What the tables know of peers stays in force until this daemon knows better.
   for (const DesiredPeer& peer : found_.peers)
     if (!peer.macs.empty())

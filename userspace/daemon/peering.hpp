@@ -77,12 +77,19 @@ class Peering final : public ClusterView {
   };
   // While there are peers and a link.
   struct Company {
+    Company(std::unique_ptr<LiveRows> live, std::chrono::nanoseconds lease_length, Cluster mind, Assembly statements, std::uint64_t id)
+        : rows(std::move(live)),
+          lease(*rows, lease_length),
+          nonces(*rows),
+          cluster(std::move(mind)),
+          assembly(std::move(statements)),
+          own_id(id) {}
     std::unique_ptr<LiveRows> rows;
     Lease lease;
     Nonces nonces;
     Cluster cluster;
     Assembly assembly;
-    std::uint64_t own_id = 0;  // sender_id()
+    std::uint64_t own_id;  // sender_id()
     std::map<std::string, Whereabouts> peers;
     std::vector<EchoSent> sent;  // since the last step
     std::map<Address, std::pair<std::uint64_t, std::uint64_t>> written;  // VIP -> owned and claim epoch in the tables
