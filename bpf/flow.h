@@ -185,6 +185,41 @@ static __noinline void demote(const struct lb_flow_key *key)
 	bpf_map_delete_elem(&xlb_flows, key);
 }
 
+/*
+ * A flow whose backend is on a peer has this one entry: its answers do not come by here. It is kept so that a change of
+ * slots moves no living flow. With the client's FIN it leaves xlb_flows; the half that still flows is refreshed by it.
+ */
+__noinline int xlb_follow_remote(const struct lb_flow_key *key, struct lb_flow *flow, const struct packet *packet,
+				 __u32 where, __u64 now)
+{
+	struct lb_flow copy;
+	bool tcp;
+
+	if (!key || !flow || !packet)
+		return 0;
+	tcp = packet->protocol == IPPROTO_TCP;
+	if (flow->seen_mono_ns != now)
+		flow->seen_mono_ns = now;
+	if (tcp && (packet->tcp_flags & (TCP_FIN | TCP_RST))) {
+		if (packet->tcp_flags & TCP_FIN)
+			flow->flags |= XLB_FLOW_CLIENT_FIN;
+		if (flow->state != XLB_FLOW_CLOSING)
+			demote(key);
+		return 0;
+	}
+	if (where == IN_FLOWS || (flow->flags & XLB_FLOW_CLIENT_FIN) || (tcp && (packet->tcp_flags & TCP_SYN)))
+		return 0;
+	/* A TCP client that goes on was answered. So was, most likely, one that sends datagrams for a second. */
+	if (!tcp && within(now, flow->touched_mono_ns, XLB_TOUCH_NS))
+		return 0;
+	copy = *flow;
+	copy.state = XLB_FLOW_ESTABLISHED;
+	copy.flags &= (__u8)~XLB_FLOW_GUESSED;
+	bpf_map_update_elem(&xlb_flows, key, &copy, BPF_ANY);
+	flow->state = XLB_FLOW_ENDED;
+	return 0;
+}
+
 /* What becomes of the flow once the packet is translated: the caller does it last, `flow` may be gone afterwards. */
 #define FLOW_GOES_ON 0
 #define FLOW_ENDS 1  /* delete both entries */

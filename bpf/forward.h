@@ -65,9 +65,13 @@ INLINE bool route_to_sender(struct __sk_buff *skb, const struct packet *packet, 
  * The interface by which replies to this client leave: the link's own when a route leads through it, else whichever the
  * routing table names (bpf_redirect_neigh() is pinned to its interface and would ask there for an off-link client).
  */
-static __noinline __u32 reply_interface(struct __sk_buff *skb, const struct packet *packet, const struct lb_link *link)
+__noinline __u32 xlb_reply_interface(struct __sk_buff *skb, const struct packet *packet, const struct lb_link *link)
 {
-	__u32 ifindex = link->l3_ifindex;
+	__u32 ifindex;
+
+	if (!packet || !link)
+		return 0;
+	ifindex = link->l3_ifindex;
 
 	/* IPv6 takes the interface as a wish and may answer with another one. */
 	if (route_to_sender(skb, packet, &ifindex, BPF_FIB_LOOKUP_OUTPUT) && ifindex == link->l3_ifindex)
@@ -81,6 +85,9 @@ static __noinline __u32 reply_interface(struct __sk_buff *skb, const struct pack
 
 INLINE int to_client(struct __sk_buff *skb, __u32 l3_ifindex)
 {
+	/* Above a VLAN device the tag would come twice. */
+	if (frame_tag(skb, XLB_PROGRAM_LAN_TC) >= 0)
+		bpf_skb_vlan_pop(skb);
 	skb->tc_index = XLB_TC_INDEX_DONE;
 	return (int)bpf_redirect_neigh(l3_ifindex, NULL, 0, 0);
 }

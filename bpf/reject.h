@@ -11,6 +11,7 @@
 #define XLB_BPF_REJECT_H
 
 #include "bpf/checksum.h"
+#include "bpf/forward.h"
 #include "bpf/icmp.h"
 #include "bpf/packet.h"
 #include "bpf/verdict.h"
@@ -173,13 +174,18 @@ __noinline int xlb_make_unreachable(struct __sk_buff *skb, const struct packet *
 /*
  * `verdict` says why; the counter of a refusal that had no reason of its own says by what (RST or ICMP). A packet that
  * must not be answered (RST, later fragment), has too little to quote, or is over the limit is dropped.
+ * `l3_ifindex`: where the client is, when the frame's own source MAC is another's; 0: back to where it came from.
  */
-INLINE int refuse(struct __sk_buff *skb, const struct lb_node *node, const struct packet *packet, __u32 verdict)
+__noinline int xlb_refuse(struct __sk_buff *skb, const struct lb_node *node, const struct packet *packet, __u32 verdict,
+			  __u32 l3_ifindex)
 {
-	bool tcp = packet->protocol == IPPROTO_TCP;
-	bool quotable = packet->l4 + 8 <= packet->length;
+	bool tcp, quotable;
 	int error;
 
+	if (!node || !packet)
+		return TC_ACT_SHOT;
+	tcp = packet->protocol == IPPROTO_TCP;
+	quotable = packet->l4 + 8 <= packet->length;
 	if (packet->fragment == LATER_FRAGMENT || !quotable || (tcp && (packet->tcp_flags & TCP_RST))) {
 		conclude(XLB_PROGRAM_LAN_TC, node, packet, NULL, verdict);
 		return TC_ACT_SHOT;
@@ -192,7 +198,7 @@ INLINE int refuse(struct __sk_buff *skb, const struct lb_node *node, const struc
 	conclude(XLB_PROGRAM_LAN_TC, node, packet, NULL, error ? XLB_VERDICT_ERROR : verdict);
 	if (error)
 		return TC_ACT_SHOT;
-	return send_back(skb, XLB_PROGRAM_LAN_TC);
+	return l3_ifindex ? to_client(skb, l3_ifindex) : send_back(skb, XLB_PROGRAM_LAN_TC);
 }
 
 #endif /* XLB_BPF_REJECT_H */

@@ -83,7 +83,7 @@ static __noinline bool retry_second(struct lb_flow *flow, const struct lb_flow_k
 	if (!(flow->flags & XLB_FLOW_GUESSED) || (flow->flags & XLB_FLOW_ANSWERED) || flow->second_id == 0)
 		return false;
 	second = backend_by_id(flow->second_id);
-	if (!second || !(second->flags & XLB_BACKEND_LIVE) || second->node_id != 0)
+	if (!second || !(second->flags & XLB_BACKEND_LIVE) || !node_alive(second->node_id))
 		return false;
 	retry = *flow;
 	retry.backend_id = flow->second_id;
@@ -91,6 +91,10 @@ static __noinline bool retry_second(struct lb_flow *flow, const struct lb_flow_k
 	retry.second_id = 0;
 	retry.seen_mono_ns = now;
 	retry.flags = XLB_FLOW_GUESSED;
+	if (second->node_id != 0) {
+		bpf_map_update_elem(&xlb_half_open, forward_key, &retry, BPF_ANY);
+		return true;
+	}
 	if (second->veth_ifindex == 0 || (second->flags & (XLB_BACKEND_HOST | XLB_BACKEND_KERNEL)))
 		retry.flags |= XLB_FLOW_KERNEL;
 	key_from_backend(&reverse_key, &second->address, second->port, &packet->destination, packet->destination_port,
@@ -143,7 +147,7 @@ INLINE int return_flow(struct __sk_buff *skb, int program, const struct lb_node 
 		fate = follow_tcp(flow, &forward_key, packet, XLB_FLOW_BACKEND_FIN, true);
 	count_out(flow->service_id, packet->length);
 	if (packet->fragment == FIRST_FRAGMENT)
-		remember_fragment(packet, XLB_FROM_BACKEND, flow, now, flow->flags & XLB_FLOW_KERNEL);
+		xlb_remember_fragment(packet, XLB_FROM_BACKEND, flow, now, flow->flags & XLB_FLOW_KERNEL);
 	if (fate == FLOW_ENDS) {
 		delete_flow(&key, &forward_key, where);
 	}

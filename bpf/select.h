@@ -45,6 +45,7 @@ INLINE __u32 hash_client(const struct lb_service *service, const struct lb_addr 
 	return finish_hash(hash);
 }
 
+/* This node itself, or a peer whose echoes come home. A dead node is one write: the slots need not change. */
 INLINE bool node_alive(__u32 node_id)
 {
 	struct lb_peer *peer;
@@ -66,42 +67,53 @@ struct choice {
 	struct lb_backend *backend;
 	__u32 backend_id;
 	__u32 second_id; /* the slot's other one, 0: none */
+	__u32 l3_ifindex; /* replies leave by it */
 };
 
+/* `here_only`: for what a peer has handed over, and with policy Local. A slot may lag behind its backends' rows. */
+INLINE bool suits(const struct lb_backend *backend, bool here_only)
+{
+	return usable(backend) && (!here_only || backend->node_id == 0);
+}
+
 /* The slot's backends as ids, best first: the one to take in the low half, the other in the high half; 0: none. */
-__noinline __u64 xlb_slot_backends(const struct lb_service *service, __u32 hash)
+__noinline __u64 xlb_slot_backends(const struct lb_service *service, __u32 hash, bool here_only)
 {
 	struct lb_slot *slot;
-	__u32 index;
+	__u32 base, count;
 
-	if (!service || service->slot_count == 0)
+	if (!service)
 		return 0;
-	index = service->slot_base + (hash & (service->slot_count - 1));
-	slot = bpf_map_lookup_elem(&xlb_slots, &index);
+	base = here_only ? service->local_slot_base : service->slot_base;
+	count = here_only ? service->local_slot_count : service->slot_count;
+	if (count == 0)
+		return 0;
+	base += hash & (count - 1);
+	slot = bpf_map_lookup_elem(&xlb_slots, &base);
 	if (!slot)
 		return 0;
-	if (usable(backend_by_id(slot->first)))
+	if (suits(backend_by_id(slot->first), here_only))
 		return (__u64)slot->second << 32 | slot->first;
-	return usable(backend_by_id(slot->second)) ? slot->second : 0;
+	return suits(backend_by_id(slot->second), here_only) ? slot->second : 0;
 }
 
 /* An empty choice when neither of the slot's backends can be used. */
-INLINE void choose_by_slot(const struct lb_service *service, __u32 hash, struct choice *choice)
+INLINE void choose_by_slot(const struct lb_service *service, __u32 hash, bool here_only, struct choice *choice)
 {
-	__u64 ids = xlb_slot_backends(service, hash);
+	__u64 ids = xlb_slot_backends(service, hash, here_only);
 
 	choice->backend_id = (__u32)ids;
 	choice->second_id = (__u32)(ids >> 32);
 	choice->backend = backend_by_id(choice->backend_id);
 }
 
-INLINE bool source_allowed(const struct lb_service *service, const struct lb_addr *client)
+__noinline int xlb_in_sources(const struct lb_service *service, const struct lb_addr *client)
 {
 	struct lb_source_key key;
 	struct lb_source *source;
 
-	if (!(service->flags & XLB_SERVICE_SOURCES))
-		return true;
+	if (!service || !client)
+		return false;
 	key.prefix_len = 32 + 128;
 	key.service_id = bpf_htonl(service->service_id);
 	key.prefix = *client;
@@ -109,39 +121,45 @@ INLINE bool source_allowed(const struct lb_service *service, const struct lb_add
 	return source && source->family == (is_mapped(client) ? 4 : 6);
 }
 
-/* The remembered backend of a client, while it is remembered; refreshed by each new flow. */
-INLINE bool choose_by_affinity(const struct lb_service *service, const struct lb_addr *client, __u64 now,
-			       struct choice *choice)
+INLINE bool source_allowed(const struct lb_service *service, const struct lb_addr *client)
 {
-	struct lb_affinity_key key = {.client = *client, .service_id = service->service_id};
-	struct lb_affinity *affinity;
-	struct lb_backend *backend;
-
-	if (!(service->flags & XLB_SERVICE_AFFINITY))
-		return false;
-	affinity = bpf_map_lookup_elem(&xlb_affinity, &key);
-	if (!affinity || !within(now, affinity->seen_mono_ns, service->affinity_s * XLB_SECOND_NS))
-		return false;
-	backend = backend_of(affinity->backend_id, affinity->generation);
-	if (!usable(backend))
-		return false;
-	affinity->seen_mono_ns = now;
-	choice->backend = backend;
-	choice->backend_id = affinity->backend_id;
-	choice->second_id = 0;
-	return true;
+	return !(service->flags & XLB_SERVICE_SOURCES) || xlb_in_sources(service, client);
 }
 
-INLINE void remember_affinity(const struct lb_service *service, const struct lb_addr *client, __u64 now,
-			      const struct choice *choice)
+/* The remembered backend of a client, while it is remembered; refreshed by each new flow. Its id; 0: none. */
+__noinline __u32 xlb_remembered(const struct lb_service *service, const struct lb_addr *client, __u64 now,
+				bool here_only)
 {
-	struct lb_affinity_key key = {.client = *client, .service_id = service->service_id};
-	struct lb_affinity value = {.seen_mono_ns = now, .backend_id = choice->backend_id};
+	struct lb_affinity_key key = {};
+	struct lb_affinity *affinity;
 
-	if (!(service->flags & XLB_SERVICE_AFFINITY) || !choice->backend)
-		return;
-	value.generation = choice->backend->generation;
-	bpf_map_update_elem(&xlb_affinity, &key, &value, BPF_ANY);
+	if (!service || !client || !(service->flags & XLB_SERVICE_AFFINITY))
+		return 0;
+	key.client = *client;
+	key.service_id = service->service_id;
+	affinity = bpf_map_lookup_elem(&xlb_affinity, &key);
+	if (!affinity || !within(now, affinity->seen_mono_ns, service->affinity_s * XLB_SECOND_NS))
+		return 0;
+	if (!suits(backend_of(affinity->backend_id, affinity->generation), here_only))
+		return 0;
+	affinity->seen_mono_ns = now;
+	return affinity->backend_id;
+}
+
+__noinline int xlb_remember(const struct lb_service *service, const struct lb_addr *client, __u64 now,
+			    __u32 backend_id, __u32 generation)
+{
+	struct lb_affinity_key key = {};
+	struct lb_affinity value = {};
+
+	if (!service || !client || !(service->flags & XLB_SERVICE_AFFINITY))
+		return 0;
+	key.client = *client;
+	key.service_id = service->service_id;
+	value.seen_mono_ns = now;
+	value.backend_id = backend_id;
+	value.generation = generation;
+	return (int)bpf_map_update_elem(&xlb_affinity, &key, &value, BPF_ANY);
 }
 
 #define CLASH 0x100u

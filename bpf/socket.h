@@ -80,6 +80,7 @@ INLINE int connect_socket(struct bpf_sock_addr *sock, bool ipv6)
 	struct lb_local_key key = {};
 	struct lb_local value = {};
 	__u64 client;
+	__u32 hash;
 	__be16 port = (__be16)sock->user_port;
 
 	if (!node || trial_over(node))
@@ -101,8 +102,11 @@ INLINE int connect_socket(struct bpf_sock_addr *sock, bool ipv6)
 	}
 	/* One socket keeps its backend; with affinity one network namespace (a pod, the node) does. */
 	client = service->flags & XLB_SERVICE_AFFINITY ? bpf_get_netns_cookie(sock) : bpf_get_socket_cookie(sock);
-	choose_by_slot(service, finish_hash(mix(mix(service->hash_seed, (__u32)client), (__u32)(client >> 32))),
-		       &choice);
+	hash = finish_hash(mix(mix(service->hash_seed, (__u32)client), (__u32)(client >> 32)));
+	/* One of this node where there is one: to another node's pod the cluster's network must know a way. */
+	choose_by_slot(service, hash, true, &choice);
+	if (!choice.backend)
+		choose_by_slot(service, hash, false, &choice);
 	if (!choice.backend) {
 		count(XLB_VERDICT_NO_BACKEND, 0);
 		return refuse_socket();

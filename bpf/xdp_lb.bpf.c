@@ -3,15 +3,18 @@
  * The programs. A packet's life on a LAN link:
  *
  *   not for this node's MAC, or for no VIP ───────────────────────► left alone, byte for byte
+ *   echo of a peer (echo.h) ──────────────────────────────────────► answered in place, or noted: it came home
  *   ARP, neighbour discovery for an owned VIP (neighbor.h) ───────► answered in place
  *   for a VIP (steer.h): echo (icmp.h) ───────────────────────────► answered in place
  *                        ICMP error, later fragment ──────────────► to the backend of its flow
  *                        TCP, UDP: flow (flow.h), else slot (select.h) ► translated (nat.h), handed over (forward.h)
+ *                        its backend is on a peer (peer.h) ───────► handed over, by MAC addresses only
  *                        no such port, no backend (reject.h) ─────► refused
  *
  * and back (return.h): from a pod's veth, or at LAN egress for backends behind this node's own stack.
  * Local clients take socket.h. `xlb_lan` (XDP) ends early what it can without a side effect; its twin does the rest.
  */
+#include "bpf/echo.h"
 #include "bpf/neighbor.h"
 #include "bpf/return.h"
 #include "bpf/socket.h"
@@ -43,6 +46,8 @@ INLINE int enter_lan(void *ctx, int program)
 	if (!packet.mac_is_own && !packet.mac_is_group)
 		return pass_on(program); /* a promiscuous NIC sees other people's frames */
 
+	if (packet.ethertype == bpf_htons(XLB_ETHERTYPE))
+		return take_echo(ctx, program, lan.node, lan.link, &packet);
 	if (packet.ethertype == bpf_htons(ETH_P_ARP) && (packet.mac_is_own || packet.mac_is_broadcast))
 		return neighbor_outcome(ctx, program, lan.node, &packet,
 					(__u32)(is_xdp(program) ? xlb_answer_arp_xdp(ctx, lan.node, lan.link, &packet)

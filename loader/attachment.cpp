@@ -157,6 +157,8 @@ Result<AttachedLink> Attachment::attach(const AttachRequest& request) {
   if (auto put = put_lan_filters(socket_, interface, *programs); !put) return put.error();
   auto xdp = put_xdp(socket_, interface, request.mode, *strangers, pins_, *programs);
   if (!xdp) return xdp.error();
+  const bool sends = xdp->mode == AttachMode::native && has_whole_frames(driver_of(interface.name));
+  if (auto noted = note_sending(*tables, rows, interface, sends); !noted) return noted.error();
 
   std::string sockets;
   if (!cgroup || !programs->without_sockets().empty()) {
@@ -260,6 +262,18 @@ Result<void> Attachment::write_rows(const KernelTables& tables, Rows& rows, cons
     }
     if (auto written = tables.apply(EditLink{key, row}); !written) return written;
     rows[key] = row;
+  }
+  return {};
+}
+
+Result<void> Attachment::note_sending(const KernelTables& tables, Rows& rows, const InterfaceFacts& interface,
+                                      bool sends) {
+  for (auto& [key, row] : rows) {
+    if (key.ifindex != interface.ifindex) continue;
+    const std::uint32_t flags = sends ? row.flags | XLB_LINK_XDP_SENDS : row.flags & ~XLB_LINK_XDP_SENDS;
+    if (flags == row.flags) continue;
+    row.flags = flags;
+    if (auto written = tables.apply(EditLink{key, row}); !written) return written;
   }
   return {};
 }

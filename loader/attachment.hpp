@@ -47,6 +47,8 @@ class Attachment {
   Result<void> swap(const Rows& rows, const Programs& programs);
   Result<void> forget_gone_links(const KernelTables& tables, Rows& rows);
   Result<void> write_rows(const KernelTables& tables, Rows& rows, const InterfaceFacts& interface);
+  // Whether XDP may hand flows over, noted in the rows of the interface and its VLANs.
+  Result<void> note_sending(const KernelTables& tables, Rows& rows, const InterfaceFacts& interface, bool sends);
   // The clsact qdisc, noted in the row before it is made, so that a crash leaves none that nobody knows of.
   Result<void> ensure_qdisc(const KernelTables& tables, std::uint32_t ifindex);
   Result<void> take_link_away(const KernelTables& tables, const Rows& rows, std::uint32_t ifindex);

@@ -14,6 +14,8 @@
 #include <sys/utsname.h>
 
 #include <algorithm>
+#include <iterator>
+#include <string_view>
 
 #include "loader/file.hpp"
 
@@ -112,6 +114,12 @@ std::string driver_of(const std::string& interface) {
   request.ifr_data = reinterpret_cast<char*>(&info);
   if (!socket_file || ioctl(socket_file.get(), SIOCETHTOOL, &request) != 0) return {};
   return {info.driver, std::find(info.driver, info.driver + sizeof info.driver, '\0')};
+}
+
+bool has_whole_frames(const std::string& driver) {
+  // "vif" is Xen's. virtio_net switches partial checksums off before it takes an XDP program.
+  constexpr std::string_view software[] = {"", "veth", "tun", "netkit", "vif", "vmxnet3", "hv_netvsc"};
+  return std::find(std::begin(software), std::end(software), driver) == std::end(software);
 }
 
 }  // namespace xlb

@@ -19,5 +19,8 @@ std::string missing_for_sockets();
 
 // The driver of an interface: "bcmgenet", "veth"; empty when it does not say.
 std::string driver_of(const std::string& interface);
+// Are frames as they were on a wire when its native XDP sees them: no checksum left for somebody else to finish? Not so
+// where the other end is software on the same machine.
+bool has_whole_frames(const std::string& driver);
 
 }  // namespace xlb

@@ -73,6 +73,7 @@ XLB_ASSERT_SIZE(struct lb_node, 56);
 
 /* lb_link.flags */
 #define XLB_LINK_MADE_CLSACT 0x1u /* the clsact qdisc is ours: detach takes it away when it is empty */
+#define XLB_LINK_XDP_SENDS 0x2u   /* native XDP on a NIC: frames are whole and checksums complete, XDP may hand flows over */
 
 struct lb_link_key {
 	__u32 ifindex; /* attach interface */

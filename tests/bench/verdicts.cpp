@@ -35,9 +35,9 @@ namespace {
 using namespace xlb;
 using namespace xlb::packet;
 
-constexpr std::uint32_t kVipId = 1, kSilentVipId = 2, kWeb = 1, kDns = 2, kGuarded = 3;
-constexpr std::uint32_t kPodTcp = 1, kPodUdp = 2, kSlots = 64;
-constexpr std::uint16_t kClientPort = 40000, kPodPort = 8080, kPodUdpPort = 5353, kGuardedPort = 81;
+constexpr std::uint32_t kVipId = 1, kSilentVipId = 2, kWeb = 1, kDns = 2, kGuarded = 3, kFar = 4;
+constexpr std::uint32_t kPodTcp = 1, kPodUdp = 2, kPodOnPeer = 3, kPeer = 1, kSlots = 64;
+constexpr std::uint16_t kClientPort = 40000, kPodPort = 8080, kPodUdpPort = 5353, kGuardedPort = 81, kPeerPort = 82;
 
 [[noreturn]] void fail(const std::string& what) { throw std::runtime_error(what); }
 
@@ -48,6 +48,7 @@ const Side kIpv4{"192.168.0.50", "192.168.0.200", "192.168.0.201", "10.42.0.2", 
 const Side kIpv6{"fd00::50", "fd00::200", "fd00::201", "fd42::2", "fd00::10"};
 const MacAddress kClientMac{"02:00:00:00:00:50"}, kOwnMac{"02:00:00:00:00:10"}, kOtherMac{"02:00:00:00:00:99"};
 const MacAddress kPodMac{"02:00:00:00:01:01"}, kPodGatewayMac{"02:00:00:00:01:10"};
+const MacAddress kPeerMac{"02:00:00:00:00:12"};
 
 Packet ip(const IpAddress& from, const IpAddress& to) {
   if (to.is_ipv4()) return Ipv4{.source = from, .destination = to};
@@ -75,22 +76,34 @@ class World {
                        .trace_until_mono_ns = 0, .trace_every = 1, .reject_per_second = 1'000'000'000,
                        .abi_version = XLB_ABI_VERSION, .pad = 0};
     rig_.set_node(node);
-    lb_link lan{.l3_ifindex = lan_, .role = XLB_LINK_LAN, .flags = 0, .link_bit = 1, .mac = {}, .pad = {}};
+    lb_link lan{.l3_ifindex = lan_, .role = XLB_LINK_LAN, .flags = XLB_LINK_XDP_SENDS, .link_bit = 1, .mac = {}, .pad = {}};
     std::memcpy(lan.mac, kOwnMac.bytes.data(), 6);
     rig_.set_link(lan_, 0, lan);
     lb_link back{.l3_ifindex = veth_, .role = XLB_LINK_RETURN, .flags = 0, .link_bit = 0, .mac = {}, .pad = {}};
     rig_.set_link(veth_, 0, back);
+    lb_peer peer{.address4 = {}, .address6 = {}, .flags = XLB_PEER_ALIVE, .attach_ifindex = lan_, .vlan = 0, .mac = {}};
+    std::memcpy(peer.mac, kPeerMac.bytes.data(), 6);
+    rig_.set_peer(kPeer, peer);
+    rig_.set_peer_mac(kPeerMac, kPeer);
     for (const Side* side : {&kIpv4, &kIpv6}) {
       const std::uint32_t shift = side == &kIpv4 ? 0 : 10;
       rig_.set_vip(side->vip, vip_row(kVipId + shift, XLB_VIP_PING));
       rig_.set_vip(side->silent_vip, vip_row(kSilentVipId + shift, XLB_VIP_DROP));
       rig_.set_backend(kPodTcp + shift, backend_row(side->pod, kPodPort, IPPROTO_TCP));
       rig_.set_backend(kPodUdp + shift, backend_row(side->pod, kPodUdpPort, IPPROTO_UDP));
-      add_service(kVipId + shift, 80, IPPROTO_TCP, kWeb + shift, 0, kPodTcp + shift);
-      add_service(kVipId + shift, 53, IPPROTO_UDP, kDns + shift, 0, kPodUdp + shift);
+      add_service(kVipId + shift, 80, IPPROTO_TCP, kWeb + shift, XLB_SERVICE_TWIN, kPodTcp + shift);
+      add_service(kVipId + shift, 53, IPPROTO_UDP, kDns + shift, XLB_SERVICE_TWIN, kPodUdp + shift);
+      lb_backend there = backend_row(side->pod, kPodPort, IPPROTO_TCP);
+      there.flags = XLB_BACKEND_LIVE;
+      there.node_id = kPeer;
+      rig_.set_backend(kPodOnPeer + shift, there);
+      add_service(kVipId + shift, kPeerPort, IPPROTO_TCP, kFar + shift, 0, kPodOnPeer + shift);
       add_service(kVipId + shift, kGuardedPort, IPPROTO_TCP, kGuarded + shift, XLB_SERVICE_SOURCES, kPodTcp + shift);
       rig_.allow_source(kGuarded + shift, side->node, side == &kIpv4 ? 32 : 128);
       open_connection(*side);
+      for (const std::uint8_t flags : {kSyn, kAck}) {
+        pass_through(Program::lan_tc, lan_, from_client(side->client, side->vip) / tcp(flags, kPeerPort), "to a peer");
+      }
       open_udp(*side);
     }
   }
@@ -168,6 +181,10 @@ std::vector<Case> cases() {
   const Packet back = from_pod(kIpv4.pod, kIpv4.client) / tcp_answer(kAck) / Payload::of_size(32);
   const Packet back6 = from_pod(kIpv6.pod, kIpv6.client) / tcp_answer(kAck) / Payload::of_size(32);
   const Packet unrelated = from_pod(kIpv4.pod, "198.51.100.7") / tcp_answer(kAck);
+  const Packet to_peer = from_client(kIpv4.client, kIpv4.vip) / tcp(kAck, kPeerPort) / Payload::of_size(32);
+  const Packet to_peer6 = from_client(kIpv6.client, kIpv6.vip) / tcp(kAck, kPeerPort) / Payload::of_size(32);
+  const Packet echo = Ethernet{.source = kPeerMac, .destination = kOwnMac, .type = XLB_ETHERTYPE} /
+                      Payload(Bytes{'x', 'l', 'b', '1', XLB_WIRE_VERSION, XLB_WIRE_ECHO, 0, 0, 1, 2, 3, 4, 5, 6, 7, 8});
   const Packet too_big = from_client(IpAddress("192.168.0.1"), kIpv4.vip) / Icmp{.type = 3, .code = 4, .rest = 1280} /
                          ip(kIpv4.vip, kIpv4.client) /
                          Tcp{.source_port = 80, .destination_port = kClientPort, .sequence = 5000, .flags = kAck};
@@ -192,6 +209,12 @@ std::vector<Case> cases() {
       {"answered IPv4 UDP flow: to the pod", Program::lan_tc, datagram, XLB_VERDICT_TO_POD},
       {"first SYN of a flow: to the pod", Program::lan_tc, from_client(kIpv4.client, kIpv4.vip) / tcp(kSyn),
        XLB_VERDICT_TO_POD, true},
+      {"established IPv4 TCP flow: to a peer", Program::lan_xdp, to_peer, XLB_VERDICT_TO_PEER},
+      {"established IPv4 TCP flow: to a peer", Program::lan_tc, to_peer, XLB_VERDICT_TO_PEER},
+      {"established IPv6 TCP flow: to a peer", Program::lan_xdp, to_peer6, XLB_VERDICT_TO_PEER},
+      {"first SYN of a flow: to a peer", Program::lan_xdp, from_client(kIpv4.client, kIpv4.vip) / tcp(kSyn, kPeerPort),
+       XLB_VERDICT_TO_PEER, true},
+      {"echo of a peer: sent back", Program::lan_xdp, echo, XLB_VERDICT_ECHO_RETURNED},
       {"ICMP \"too big\" about a flow: to the pod", Program::lan_tc, too_big, XLB_VERDICT_ICMP_ERROR_IN},
       {"unknown port: RST", Program::lan_tc, from_client(kIpv4.client, kIpv4.vip) / tcp(kSyn, 9), XLB_VERDICT_REJECTED_TCP},
       {"established IPv4 TCP flow: back to the client", Program::return_tc, back, XLB_VERDICT_RETURNED},

@@ -28,12 +28,12 @@ std::uint64_t clock_ns(clockid_t clock) {
   return static_cast<std::uint64_t>(now.tv_sec) * 1000000000u + static_cast<std::uint64_t>(now.tv_nsec);
 }
 
-template <typename Key, typename Value>
-bool same(const Table<Key, Value>& left, const Table<Key, Value>& right) {
+template <typename Rows>
+bool same(const Rows& left, const Rows& right) {
   if (left.size() != right.size()) return false;
   for (auto a = left.begin(), b = right.begin(); a != left.end(); ++a, ++b) {
-    if (std::memcmp(&a->first, &b->first, sizeof(Key)) != 0 ||
-        std::memcmp(&a->second, &b->second, sizeof(Value)) != 0) {
+    if (std::memcmp(&a->first, &b->first, sizeof a->first) != 0 ||
+        std::memcmp(&a->second, &b->second, sizeof a->second) != 0) {
       return false;
     }
   }
@@ -51,7 +51,8 @@ bool no_trace(const Traces& before, const Traces& after) {
     if (std::memcmp(&stats, was == before.services.end() ? &none : &was->second, sizeof stats) != 0) return false;
   }
   return after.events.empty() && same(before.flows, after.flows) && same(before.half_open, after.half_open) &&
-         same(before.fragments, after.fragments) && same(before.affinity, after.affinity);
+         same(before.fragments, after.fragments) && same(before.affinity, after.affinity) &&
+         same(before.echoes, after.echoes);
 }
 
 std::string flow_text(const lb_flow_key& key, const lb_flow& flow) {

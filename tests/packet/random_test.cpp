@@ -8,9 +8,11 @@
 
 #include <algorithm>
 #include <cstdlib>
+#include <iterator>
 #include <random>
+#include <tuple>
 
-#include "tests/packet/packet_test.hpp"
+#include "tests/packet/peers.hpp"
 
 namespace xlb {
 namespace {
@@ -22,11 +24,18 @@ std::uint64_t setting(const char* name, std::uint64_t otherwise) {
   return text == nullptr ? otherwise : std::strtoull(text, nullptr, 10);
 }
 
-class RandomTest : public PacketTest {
+class RandomTest : public WithPeers {
  protected:
   void SetUp() override {
-    PacketTest::SetUp();
+    WithPeers::SetUp();
     if (IsSkipped() || HasFatalFailure()) return;
+    // Every other slot leads to a peer.
+    for (const auto& [service, here, there] : {std::tuple{kWeb, kPodA, kPodC}, std::tuple{kDns, kPodAUdp, kPodCUdp}}) {
+      for (std::uint32_t i = 0; i < kSlotsPerService; i += 2) {
+        rig().set_slot(service * kSlotsPerService + i, {here, there});
+      }
+    }
+    rig().set_echo(kPi2 * XLB_ECHOES + 1, {.nonce = 1, .returned_mono_ns = 0, .flags = 0, .pad = 0});
     seed_ = setting("XLB_RANDOM_SEED", 20240607);
     random_.seed(seed_);
     // Ways and families share the packets between them.
@@ -35,6 +44,17 @@ class RandomTest : public PacketTest {
   }
 
   void make_corpus() {
+    for (const unsigned kind : {XLB_WIRE_ECHO, XLB_WIRE_RETURN, XLB_WIRE_STATEMENT, 77u}) {
+      for (const MacAddress& from : {pi2_mac, client_mac}) {
+        Bytes wire(46);
+        wire[0] = 'x', wire[1] = 'l', wire[2] = 'b', wire[3] = '1';
+        wire[4] = XLB_WIRE_VERSION;
+        wire[5] = static_cast<std::uint8_t>(kind);
+        wire[8] = 1;  // the nonce
+        corpus_.push_back(
+            (Ethernet{.source = from, .destination = own_mac, .type = XLB_ETHERTYPE} / Payload(wire)).bytes());
+      }
+    }
     const std::vector<IpAddress> targets = {vip, other_vip, node_address, pod_a, client};
     for (const IpAddress& to : targets) {
       const std::vector<Packet> inner = {
@@ -51,6 +71,7 @@ class RandomTest : public PacketTest {
       };
       for (const Packet& each : inner) {
         corpus_.push_back((from_client(client, to) / each).bytes());
+        corpus_.push_back((Packet(Ethernet{.source = pi2_mac, .destination = own_mac}) / ip(client, to) / each).bytes());
         corpus_.push_back(
             (Packet(Ethernet{.source = client_mac, .destination = own_mac}) / Vlan{.id = 7} / ip(client, to) / each)
                 .bytes());
@@ -91,8 +112,8 @@ class RandomTest : public PacketTest {
       frame.resize(14 + random_() % 150);
       for (std::uint8_t& byte : frame) byte = static_cast<std::uint8_t>(random_());
       if (random_() % 2) std::copy(own_mac.bytes.begin(), own_mac.bytes.end(), frame.begin());
-      const std::uint16_t types[] = {kTypeIpv4, kTypeIpv6, kTypeArp, kTypeVlan, kTypeQinq};
-      const std::uint16_t type = types[random_() % 5];
+      const std::uint16_t types[] = {kTypeIpv4, kTypeIpv6, kTypeArp, kTypeVlan, kTypeQinq, XLB_ETHERTYPE};
+      const std::uint16_t type = types[random_() % 6];
       frame[12] = static_cast<std::uint8_t>(type >> 8);
       frame[13] = static_cast<std::uint8_t>(type);
       if (frame.size() > 14 && random_() % 2) frame[14] = v4() ? 0x45 : 0x60;
@@ -133,6 +154,13 @@ class RandomTest : public PacketTest {
     }
   }
 
+  // The slow, obvious reading: is it an echo or a return, as far as its header goes?
+  static bool is_echo(const Bytes& frame) {
+    const std::uint8_t begin[] = {'x', 'l', 'b', '1', XLB_WIRE_VERSION};
+    return frame.size() >= 14 + sizeof(lb_wire) && std::equal(std::begin(begin), std::end(begin), frame.begin() + 14) &&
+           (frame[19] == XLB_WIRE_ECHO || frame[19] == XLB_WIRE_RETURN);
+  }
+
   // The slow, obvious reading: may the programs do anything with this frame? An IPv6 frame that carries a VIP's bytes
   // anywhere may be a solicitation for it.
   bool for_a_vip(Bytes frame) const {
@@ -155,6 +183,7 @@ class RandomTest : public PacketTest {
                          address.bytes.begin() + static_cast<std::ptrdiff_t>(skip), address.bytes.end()) !=
              frame.begin() + static_cast<std::ptrdiff_t>(std::min(to, frame.size()));
     };
+    if (type == XLB_ETHERTYPE && own && is_echo(frame)) return true;
     for (const IpAddress& each : {vip, other_vip}) {
       if (type == kTypeArp && frame.size() >= 42 && (holds(each, 28, 32) || holds(each, 38, 42))) return true;
       if (type == kTypeIpv4 && own && frame.size() >= 34 && each.is_ipv4() && holds(each, 30, 34)) return true;
@@ -239,6 +268,7 @@ TEST_P(RandomTest, WhatIsForAVipIsDoneOrLeft) {
 }
 
 TEST_P(RandomReturnTest, TheWayBackLeavesEverythingElseAlone) {
+  fill_both(kWeb, {kPodA, kPodB}, {kPodA, kPodB});
   open_connection(1);  // a live flow that no packet of the corpus belongs to
   const Traces before = rig().traces();
   for (std::uint64_t i = 0; i < count_; i++) {

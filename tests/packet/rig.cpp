@@ -176,6 +176,7 @@ void Rig::reset() {
   clear<lb_affinity_key>("xlb_affinity");
   clear<lb_local_key>("xlb_local");
   clear<lb_source_key>("xlb_sources");
+  clear<lb_mac_key>("xlb_peer_macs");
   const std::size_t cpus = static_cast<std::size_t>(cpus_);
   for (const std::uint32_t id : used_backends_) {
     const lb_backend none{};
@@ -185,6 +186,10 @@ void Rig::reset() {
     const lb_slot none{};
     update("xlb_slots", &index, &none);
   }
+  for (const std::uint32_t index : used_echoes_) {
+    const lb_echo none{};
+    update("xlb_echoes", &index, &none);
+  }
   used_services_.push_back(0);
   for (const std::uint32_t id : used_services_) {
     const std::vector<lb_svc_stats> none(cpus);
@@ -193,6 +198,7 @@ void Rig::reset() {
   used_backends_.clear();
   used_slots_.clear();
   used_services_.clear();
+  used_echoes_.clear();
   for (std::uint32_t id = 0; id < XLB_MAX_PEERS; id++) {
     const lb_peer none{};
     update("xlb_peers", &id, &none);
@@ -246,6 +252,17 @@ void Rig::set_backend(std::uint32_t id, const lb_backend& backend) {
 
 void Rig::set_peer(std::uint32_t id, const lb_peer& peer) {
   update("xlb_peers", &id, &peer);
+}
+
+void Rig::set_peer_mac(const packet::MacAddress& mac, std::uint32_t id) {
+  lb_mac_key key{};
+  std::memcpy(key.mac, mac.bytes.data(), sizeof key.mac);
+  update("xlb_peer_macs", &key, &id);
+}
+
+void Rig::set_echo(std::uint32_t index, const lb_echo& echo) {
+  used_echoes_.push_back(index);
+  update("xlb_echoes", &index, &echo);
 }
 
 void Rig::allow_source(std::uint32_t service_id, const packet::IpAddress& prefix, std::uint32_t length) {
@@ -394,6 +411,12 @@ Traces Rig::traces() {
   std::erase_if(out.half_open, [](const auto& entry) { return entry.second.state == XLB_FLOW_ENDED; });
   out.fragments = read_all<lb_frag_key, lb_frag>("xlb_frags");
   out.affinity = read_all<lb_affinity_key, lb_affinity>("xlb_affinity");
+  for (const std::uint32_t index : used_echoes_) {
+    constexpr lb_echo none{};
+    lb_echo echo{};
+    must(bpf_map_lookup_elem(map_file("xlb_echoes"), &index, &echo) == 0, "read xlb_echoes");
+    if (std::memcmp(&echo, &none, sizeof echo) != 0) out.echoes[index] = echo;
+  }
   out.events = events();
   return out;
 }

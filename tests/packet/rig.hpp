@@ -57,6 +57,7 @@ struct Traces {
   Table<lb_flow_key, lb_flow> flows, half_open;
   Table<lb_frag_key, lb_frag> fragments;
   Table<lb_affinity_key, lb_affinity> affinity;
+  std::map<std::uint32_t, lb_echo> echoes;  // rows that are not all zero
   std::vector<lb_event> events;  // since the traces before
 };
 
@@ -77,6 +78,8 @@ class Rig {
   void set_slot(std::uint32_t index, lb_slot slot);
   void set_backend(std::uint32_t id, const lb_backend& backend);
   void set_peer(std::uint32_t id, const lb_peer& peer);
+  void set_peer_mac(const packet::MacAddress& mac, std::uint32_t id);
+  void set_echo(std::uint32_t index, const lb_echo& echo);
   // `length` in the family's own count.
   void allow_source(std::uint32_t service_id, const packet::IpAddress& prefix, std::uint32_t length);
 
@@ -114,7 +117,7 @@ class Rig {
   bool has_checksum_complete_ = false;
   std::map<std::string, int> wrappers_;
   std::vector<lb_event> collected_;
-  std::vector<std::uint32_t> used_services_, used_slots_, used_backends_;
+  std::vector<std::uint32_t> used_services_, used_slots_, used_backends_, used_echoes_;
 };
 
 }  // namespace xlb

@@ -216,6 +216,34 @@ TEST_P(SocketTest, ConnectReachesTheBackendAndSeesTheVip) {
   EXPECT_EQ(rig().traces().services.at(kWeb).flows, 1u);
 }
 
+TEST_P(SocketTest, ABackendOfThisNodeIsPreferredToOneOnAPeer) {
+  // Two servers here stand for both: what matters is which one the hook picks.
+  lb_peer peer{};
+  peer.flags = XLB_PEER_ALIVE;
+  rig().set_peer(5, peer);
+  lb_backend there = on_node(tcp_port_, IPPROTO_TCP);
+  there.flags = XLB_BACKEND_LIVE;
+  there.node_id = 5;
+  rig().set_backend(kPodA, there);
+  lb_service web = service_row(kWeb);
+  web.local_slot_base += 10 * kSlotsPerService;
+  fill_slots(kWeb + 10, {kPodB, 0});
+  rig().set_service(kVipId, 80, IPPROTO_TCP, web);
+  EXPECT_EQ(as_client([&] { return connect_to(Name(vip, 80)); }), "connected " + vip_text(80));
+  EXPECT_EQ(accepted(second_server_), 1);
+  // None is here, or none that may be used.
+  change_backend(kPodB, 0);
+  EXPECT_EQ(as_client([&] { return connect_to(Name(vip, 80)); }), "connected " + vip_text(80));
+  EXPECT_EQ(accepted(tcp_server_), 1);
+  web.local_slot_count = 0;
+  rig().set_service(kVipId, 80, IPPROTO_TCP, web);
+  EXPECT_EQ(as_client([&] { return connect_to(Name(vip, 80)); }), "connected " + vip_text(80));
+  EXPECT_EQ(accepted(tcp_server_), 1);
+  peer.flags = 0;
+  rig().set_peer(5, peer);
+  EXPECT_EQ(as_client([&] { return connect_to(Name(vip, 80)); }), std::strerror(ECONNREFUSED));
+}
+
 TEST_P(SocketTest, DatagramIsAnsweredByTheVip) {
   answer_one();
   EXPECT_EQ(as_client([&] { return ask(Name(vip, 53)); }), "pong from " + vip_text(53));

@@ -13,6 +13,7 @@
 #include <sys/uio.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <functional>
 
 #include "tests/packet/packet_test.hpp"
@@ -205,6 +206,26 @@ class WireTest : public PacketTest {
     EXPECT_EQ(counted(verdict), times) << verdict_name(verdict);
   }
 
+  // The web service's only backend is on a peer, which is on the LAN or in a VLAN of it.
+  void add_peer(std::uint16_t vlan) {
+    lb_peer peer{};
+    peer.flags = XLB_PEER_ALIVE;
+    peer.attach_ifindex = lan;
+    peer.vlan = vlan;
+    std::copy(peer_mac.bytes.begin(), peer_mac.bytes.end(), peer.mac);
+    rig().set_peer(5, peer);
+    rig().set_peer_mac(peer_mac, 5);
+    lb_backend there = backend_row(pod_a, 8080, IPPROTO_TCP, 0);
+    there.flags = XLB_BACKEND_LIVE;
+    there.node_id = 5;
+    rig().set_backend(kPodA, there);
+    lb_service web = service_row(kWeb);
+    web.local_slot_count = 0;
+    rig().set_service(kVipId, 80, IPPROTO_TCP, web);
+    fill_slots(kWeb, {kPodA, 0});
+  }
+
+  const MacAddress peer_mac{"02:00:00:00:00:12"};
   std::unique_ptr<Socket> wire_, pod_;
 };
 XLB_RUN_SUITE(WireTest, kResizing, kBothNets);
@@ -324,6 +345,52 @@ TEST_P(WireTest, TaggedQuestionsAreAnsweredTagged) {
   EXPECT_TRUE(reset->sound()) << reset->text();
   EXPECT_EQ(reset->vlans, std::vector<std::uint16_t>{7});
   EXPECT_EQ(reset->tcp_flags, kRst | kAck);
+}
+
+TEST_P(WireTest, AFlowIsHandedOverWithPartialChecksumsAndInSegments) {
+  add_peer(0);
+  const Packet large = from_client() / tcp(kAck) / Payload::of_size(5000);
+  for (const WireFrame& frame : {with_partial_checksum(from_client() / tcp(kSyn)), as_gso(large, 1000)}) {
+    ASSERT_TRUE(wire_->send(frame));
+    const auto got = reply([&](const Decoded& each) { return each.destination_mac == peer_mac; });
+    ASSERT_TRUE(got);
+    EXPECT_TRUE(got->sound()) << got->text();
+    EXPECT_EQ(got->source_mac, own_mac);
+    EXPECT_EQ(got->source, client);
+    EXPECT_EQ(got->destination, vip);
+  }
+  expect_counted(XLB_VERDICT_TO_PEER, 2);
+}
+
+TEST_P(WireTest, APeerInAnotherVlanGetsItsTag) {
+  rig().set_link(lan, 7, link);
+  add_peer(7);
+  ASSERT_TRUE(send(from_client() / tcp(kSyn)));
+  const auto tagged = reply([&](const Decoded& each) { return each.destination_mac == peer_mac; });
+  ASSERT_TRUE(tagged);
+  EXPECT_EQ(tagged->vlans, std::vector<std::uint16_t>{7});
+  EXPECT_EQ(tagged->destination, vip);
+  add_peer(0);
+  ASSERT_TRUE(send(Packet(Ethernet{.source = client_mac, .destination = own_mac}) / Vlan{.id = 7} / ip(client, vip) /
+                   tcp(kSyn, 50001)));
+  const auto bare = reply([&](const Decoded& each) { return each.destination_mac == peer_mac; });
+  ASSERT_TRUE(bare);
+  EXPECT_TRUE(bare->vlans.empty());
+  EXPECT_EQ(bare->destination, vip);
+}
+
+TEST_P(WireTest, WhatAPeerHandsOverIsRefusedToTheClientItself) {
+  add_peer(0);
+  Packet packet = from_client() / tcp(kSyn);
+  packet.get<Ethernet>().source = peer_mac;
+  ASSERT_TRUE(send(packet));
+  const auto got = reply([](const Decoded& frame) { return frame.tcp; });
+  ASSERT_TRUE(got);
+  EXPECT_TRUE(got->sound()) << got->text();
+  EXPECT_EQ(got->tcp_flags, kRst | kAck);
+  EXPECT_EQ(got->destination, client);
+  EXPECT_EQ(got->destination_mac, client_mac);
+  expect_counted(XLB_VERDICT_NO_LOCAL_BACKEND, 1);
 }
 
 TEST_P(WireTest, RefusalOfASegmentWithAPartialChecksum) {

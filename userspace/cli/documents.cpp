@@ -88,7 +88,7 @@ std::string verdicts_document() {
       "# Verdicts\n\n"
       "What can happen to a packet, as `xdp-lb stats` counts it and `xdp-lb trace` prints it.\n\n"
       "Outcomes: *answer*: sent back by us; *forward*: handed on; *refuse*: told so; *drop*: it vanishes; *pass*: left to the "
-      "kernel; *note*: noticed, and left to the kernel.\n\n"
+      "kernel; *note*: noticed, and of no effect on any client.\n\n"
       "| verdict | outcome | meaning |\n|---|---|---|\n";
   for (const VerdictText& verdict : verdicts())
     text += std::string("| `") + verdict.name + "` | " + verdict.outcome + " | " + cell(verdict.text) + " |\n";
