@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// Any bytes as what comes from peers: as the body of a statement, and as a sequence of datagrams (each behind its length, two bytes)
-// that reach a node without a key and one with it. For the latter the seals are mended first, so that they do not keep the search out.
+// Any bytes as what comes from peers: as the body of a statement, and as a sequence of datagrams (each behind its
+// length, two bytes) that reach a node without a key and one with it. For the latter the seals are mended first, so
+// that they do not keep the search out.
 #include <algorithm>
 #include <map>
 #include <vector>
@@ -82,7 +83,8 @@ Octets mended(Bytes datagram, const Seal& key) {
   return octets;
 }
 
-void receive(Assembly& receiver, Bytes datagram, std::uint64_t at_ns, std::map<std::string, std::pair<std::uint64_t, std::uint64_t>>& newest) {
+void receive(Assembly& receiver, Bytes datagram, std::uint64_t at_ns,
+             std::map<std::string, std::pair<std::uint64_t, std::uint64_t>>& newest) {
   const auto taken = receiver.take(datagram, at_ns % 2 == 0 ? kPi1 : kPi2, at_ns);
   fuzz::demand(!(taken.heard && taken.refusal), "heard or refused");
   fuzz::demand(!taken.refusal || receiver.refused(*taken.refusal) > 0, "each refusal is counted");

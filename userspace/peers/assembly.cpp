@@ -100,8 +100,9 @@ std::optional<Refusal> Assembly::keep(Sender& sender, const Piece& piece, std::s
   }
   if (whole.pieces != piece.pieces) return Refusal::impossible_piece;
   if (const auto known = whole.octets.find(piece.index); known != whole.octets.end())
-    return std::equal(known->second.begin(), known->second.end(), octets.begin(), octets.end()) ? Refusal::duplicate
-                                                                                                 : Refusal::piece_differs;
+    return std::equal(known->second.begin(), known->second.end(), octets.begin(), octets.end())
+               ? Refusal::duplicate
+               : Refusal::piece_differs;
   if (relayer) whole.relayer = relayer;
   whole.first_ns = std::min(whole.first_ns, at_ns);
   whole.octets.emplace(piece.index, Octets(octets.begin(), octets.end()));
@@ -151,7 +152,8 @@ Assembly::Sender& Assembly::sender_of(std::uint64_t id, std::uint64_t at_ns) {
     const auto silent = std::min_element(senders_.begin(), senders_.end(), [](const auto& a, const auto& b) {
       return a.second.heard_ns < b.second.heard_ns;
     });
-    while (!silent->second.unfinished.empty()) give_up(silent->second, silent->second.unfinished.begin(), Refusal::crowded_out);
+    while (!silent->second.unfinished.empty())
+      give_up(silent->second, silent->second.unfinished.begin(), Refusal::crowded_out);
     senders_.erase(silent);
   }
   Sender& fresh = senders_[id];
@@ -193,7 +195,8 @@ void Assembly::expire(std::uint64_t now_ns) {
 
 std::string Assembly::name_of(std::uint64_t id) const {
   if (const auto listed = listed_names_.find(id); listed != listed_names_.end()) return listed->second;
-  if (const auto sender = senders_.find(id); sender != senders_.end() && !sender->second.name.empty()) return sender->second.name;
+  if (const auto sender = senders_.find(id); sender != senders_.end() && !sender->second.name.empty())
+    return sender->second.name;
   std::array<char, 17> hex{};  // passed on by a node that has said nothing of its own yet
   std::snprintf(hex.data(), hex.size(), "%016llx", static_cast<unsigned long long>(id));
   return hex.data();

@@ -1,13 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
-// From datagrams to statements: whose they are, whether they are new, and the pieces put together again. Time is a parameter;
-// what strangers send costs a check and a count, never memory.
+// From datagrams to statements: whose they are, whether they are new, and the pieces put together again. Time is a
+// parameter; what strangers send costs a check and a count, never memory.
 //
-// Whose: with a key, whoever's seal holds. Without one, declared peers only, by the MAC of the frame: that stops mistakes, and
-// nobody who means harm.
+// Whose: with a key, whoever's seal holds. Without one, declared peers only, by the MAC of the frame: that stops
+// mistakes, and nobody who means harm.
 //
-// New: the order of statements of a node is (incarnation, sequence), and only newer ones than the last whole one are wanted, for
-// each holds everything that its node has to say. Copies and stragglers out of the last few are expected: a statement is sent
-// three times, 10 ms apart, by broadcast too, and passed on.
+// New: the order of statements of a node is (incarnation, sequence), and only newer ones than the last whole one are
+// wanted, for each holds everything that its node has to say. Copies and stragglers out of the last few are expected:
+// a statement is sent three times, 10 ms apart, by broadcast too, and passed on.
 #pragma once
 
 #include <array>
@@ -39,11 +39,11 @@ struct Heard {
 
 class Assembly {
  public:
-  static constexpr std::size_t kSenders = 256;             // remembered; the one silent for longest makes room
-  static constexpr std::size_t kUnfinished = 2;            // statements of one sender
-  static constexpr std::size_t kUnfinishedBytes = 4u << 20;  // of all
+  static constexpr std::size_t kSenders = 256;                 // remembered; the one silent for longest makes room
+  static constexpr std::size_t kUnfinished = 2;                // statements of one sender
+  static constexpr std::size_t kUnfinishedBytes = 4u << 20;    // of all
   static constexpr std::uint64_t kPatienceNs = 1'000'000'000;  // a statement's pieces leave within milliseconds
-  static constexpr std::uint64_t kWindow = 64;              // sequence numbers back: a straggler; further: replayed
+  static constexpr std::uint64_t kWindow = 64;  // sequence numbers back: a straggler; further: replayed
 
   // `seal`: absent without a key.
   static Result<Assembly> open(const std::string& own_name, std::optional<Seal> seal);
@@ -53,7 +53,8 @@ class Assembly {
   // Declared peers by the MACs that they were found at; only asked without a key.
   Result<void> set_listed(const std::map<Mac, std::string>& names);
 
-  // A whole statement; why not; or neither: pieces are missing still. `at_ns`: when the frame arrived, CLOCK_MONOTONIC.
+  // A whole statement; why not; or neither: pieces are missing still. `at_ns`: when the frame arrived,
+  // CLOCK_MONOTONIC.
   struct Taken {
     std::optional<Heard> heard;
     std::optional<Refusal> refusal;
@@ -76,7 +77,7 @@ class Assembly {
     std::size_t bytes = 0;
   };
   struct Sender {
-    std::string name;  // once a statement was whole
+    std::string name;             // once a statement was whole
     std::optional<Order> newest;  // that was whole
     std::optional<Mac> mac;       // that newest came from by itself
     std::uint64_t heard_ns = 0;

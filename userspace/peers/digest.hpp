@@ -16,8 +16,8 @@ using Digest = std::array<std::uint8_t, 32>;
 
 Result<Digest> sha256(std::string_view text);
 
-// Rank::digest: sha256(node + "#" + address), MetalLB's order, so that a cluster that moves over keeps its placements.
-// `first`: the first address of the service's status; both families of a service follow it.
+// Rank::digest: sha256(node + "#" + address), MetalLB's order, so that a cluster that moves over keeps its
+// placements. `first`: the first address of the service's status; both families of a service follow it.
 Result<Digest> rank_digest(const std::string& node, const Address& first);
 
 }  // namespace xlb

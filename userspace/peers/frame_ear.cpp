@@ -57,14 +57,22 @@ Result<FrameEar> FrameEar::open(const Link& link) {
   address.sll_family = AF_PACKET;
   address.sll_protocol = htons(ETH_P_ALL);
   address.sll_ifindex = static_cast<int>(link.l3_ifindex);
-  if (bind(made.fd(), reinterpret_cast<const sockaddr*>(&address), sizeof address) != 0) return error("listen for any frame");
+  if (bind(made.fd(), reinterpret_cast<const sockaddr*>(&address), sizeof address) != 0)
+    return error("listen for any frame");
   return made;
 }
 
 bool FrameEar::heard() const {
+  // Bounded, because a flood fills the buffer as fast as it is read. An error (the link went down) stands before what
+  // waits behind it.
   bool any = false;
   std::array<char, 1> byte{};
-  while (recv(fd(), byte.data(), byte.size(), MSG_DONTWAIT) >= 0) any = true;
+  for (int reads = 0; reads < 64; ++reads) {
+    if (recv(fd(), byte.data(), byte.size(), MSG_DONTWAIT) >= 0)
+      any = true;
+    else if (errno == EAGAIN)
+      break;
+  }
   return any;
 }
 

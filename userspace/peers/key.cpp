@@ -30,7 +30,8 @@ std::string_view view_of(const ClusterKey& key) {
   return {reinterpret_cast<const char*>(key.bytes.data()), key.bytes.size()};
 }
 
-// The first bytes of a hash that is said of nothing else. Four of a 256-bit key's hash give nothing away that helps to find it.
+// The first bytes of a hash that is said of nothing else. Four of a 256-bit key's hash give nothing away that helps
+// to find it.
 Result<std::array<std::uint8_t, 4>> short_hash(const char* purpose, const ClusterKey& key) {
   std::string text = std::string("xdp-lb key ") + purpose + ":";
   text += view_of(key);
@@ -106,12 +107,14 @@ Result<ClusterKey> parse_key(std::string_view text) {
     if (c != ' ' && c != '\t' && c != '\r' && c != '\n' && c != '-') plain += c;
   if (plain.empty()) return Error{std::string("there is no key in it") + kAdvice};
   const bool named = plain.size() >= kHead.size() &&
-                     std::equal(kHead.begin(), kHead.end(), plain.begin(), [](char a, char b) { return a == std::tolower(static_cast<unsigned char>(b)); });
+                     std::equal(kHead.begin(), kHead.end(), plain.begin(),
+                                [](char a, char b) { return a == std::tolower(static_cast<unsigned char>(b)); });
   if (!named) return Error{"this is no key: one begins with " + std::string(kHead) + "-" + kAdvice};
   const std::string_view hex = std::string_view(plain).substr(kHead.size());
   const std::size_t wanted = 2 * (kKeyBytes + kCheckBytes);
   if (hex.size() != wanted)
-    return Error{"the key has " + std::to_string(hex.size()) + " digits instead of " + std::to_string(wanted) + kAdvice};
+    return Error{"the key has " + std::to_string(hex.size()) + " digits instead of " + std::to_string(wanted) +
+                 kAdvice};
   std::array<std::uint8_t, kKeyBytes + kCheckBytes> bytes{};
   for (std::size_t i = 0; i < bytes.size(); ++i) {
     const int high = hex_value(hex[2 * i]), low = hex_value(hex[2 * i + 1]);
@@ -151,10 +154,11 @@ Result<std::optional<ClusterKey>> read_key(const std::filesystem::path& file) {
   if (fstat(fd.get(), &facts) != 0) return file_error("reading the key", file);
   if (!S_ISREG(facts.st_mode)) return Error{"the key " + file.string() + ": is not a plain file"};
   if (facts.st_uid != 0 && facts.st_uid != geteuid())
-    return Error{"the key " + file.string() + ": belongs to another user, who can change it: chown root " + file.string()};
+    return Error{"the key " + file.string() + ": belongs to another user, who can change it: chown root " +
+                 file.string()};
   if ((facts.st_mode & 077) != 0)
-    return Error{"the key " + file.string() + ": others than its owner may read or change it: chmod 600 " + file.string() +
-                 "; if somebody may have read it, make another one: xdp-lb peer key --replace"};
+    return Error{"the key " + file.string() + ": others than its owner may read or change it: chmod 600 " +
+                 file.string() + "; if somebody may have read it, make another one: xdp-lb peer key --replace"};
   std::string text(kLongestText + 1, '\0');
   std::size_t length = 0;
   while (length < text.size()) {
@@ -181,9 +185,10 @@ Result<void> write_key(const std::filesystem::path& file, const ClusterKey& key,
   // A link refuses where a rename would replace: between looking and writing somebody else may have made one.
   const bool placed = replace ? rename(fresh.c_str(), file.c_str()) == 0 : link(fresh.c_str(), file.c_str()) == 0;
   if (!placed) {
-    const Error error = !replace && errno == EEXIST
-                            ? Error{"there is a key already in " + file.string() + ": to put another in its place, say --replace"}
-                            : file_error("writing", file);
+    const Error error =
+        !replace && errno == EEXIST
+            ? Error{"there is a key already in " + file.string() + ": to put another in its place, say --replace"}
+            : file_error("writing", file);
     unlink(fresh.c_str());
     return error;
   }

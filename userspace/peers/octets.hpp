@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Bytes of the wire, one value after another: numbers in network order, text behind its length. Reading past the end sets a
-// flag and yields zeros; it never reads what is not there.
+// Bytes of the wire, one value after another: numbers in network order, text behind its length. Reading past the end
+// sets a flag and yields zeros; it never reads what is not there.
 #pragma once
 
 #include <algorithm>
@@ -42,7 +42,8 @@ class OctetReader {
   template <std::integral T>
   T number() {
     std::make_unsigned_t<T> bits = 0;
-    for (const std::uint8_t octet : raw(sizeof(T))) bits = static_cast<decltype(bits)>(static_cast<std::uint64_t>(bits) << 8 | octet);
+    for (const std::uint8_t octet : raw(sizeof(T)))
+      bits = static_cast<decltype(bits)>(static_cast<std::uint64_t>(bits) << 8 | octet);
     return static_cast<T>(bits);
   }
   // Empty where there are fewer.

@@ -45,6 +45,8 @@ struct RefusalText {
 };
 RefusalText refusal_text(Refusal refusal);
 // Nothing is wrong, it was only not needed.
-inline bool harmless(Refusal refusal) { return refusal <= Refusal::came_back; }
+inline bool harmless(Refusal refusal) {
+  return refusal <= Refusal::came_back;
+}
 
 }  // namespace xlb

@@ -10,7 +10,9 @@
 
 namespace xlb {
 
-void Seal::Free::operator()(evp_mac_ctx_st* context) const { EVP_MAC_CTX_free(context); }
+void Seal::Free::operator()(evp_mac_ctx_st* context) const {
+  EVP_MAC_CTX_free(context);
+}
 
 Result<Seal> Seal::of(const ClusterKey& key) {
   auto fingerprint = key_fingerprint(key);
@@ -20,8 +22,10 @@ Result<Seal> Seal::of(const ClusterKey& key) {
   std::unique_ptr<evp_mac_ctx_st, Free> context(EVP_MAC_CTX_new(algorithm));
   EVP_MAC_free(algorithm);  // the context holds it
   char digest[] = "SHA256";
-  const OSSL_PARAM parameters[] = {OSSL_PARAM_construct_utf8_string(OSSL_MAC_PARAM_DIGEST, digest, 0), OSSL_PARAM_construct_end()};
-  if (!context || EVP_MAC_init(context.get(), key.bytes.data(), key.bytes.size(), parameters) != 1) return openssl_error("HMAC");
+  const OSSL_PARAM parameters[] = {OSSL_PARAM_construct_utf8_string(OSSL_MAC_PARAM_DIGEST, digest, 0),
+                                   OSSL_PARAM_construct_end()};
+  if (!context || EVP_MAC_init(context.get(), key.bytes.data(), key.bytes.size(), parameters) != 1)
+    return openssl_error("HMAC");
   return Seal(std::move(context), *fingerprint);
 }
 
@@ -29,7 +33,8 @@ Result<Seal::Tag> Seal::tag(std::span<const std::uint8_t> bytes) const {
   Tag tag{};
   std::size_t length = 0;
   // Without a key the context starts anew with the one that it has.
-  if (EVP_MAC_init(context_.get(), nullptr, 0, nullptr) != 1 || EVP_MAC_update(context_.get(), bytes.data(), bytes.size()) != 1 ||
+  if (EVP_MAC_init(context_.get(), nullptr, 0, nullptr) != 1 ||
+      EVP_MAC_update(context_.get(), bytes.data(), bytes.size()) != 1 ||
       EVP_MAC_final(context_.get(), tag.data(), &length, tag.size()) != 1 || length != tag.size())
     return openssl_error("HMAC");
   return tag;

@@ -22,7 +22,7 @@ namespace xlb {
 
 namespace {
 
-constexpr std::size_t kFrameBytes = 2048;      // a slot of the ring: header, address and the longest frame
+constexpr std::size_t kFrameBytes = 2048;       // a slot of the ring: header, address and the longest frame
 constexpr std::size_t kBlockBytes = 64u << 10;  // a multiple of every page size in use
 constexpr std::size_t kRingBytes = PeerSocket::kRingFrames * kFrameBytes;
 constexpr std::size_t kShortestFrame = 60;
@@ -46,8 +46,9 @@ std::uint64_t clock_ns(clockid_t clock) {
   return static_cast<std::uint64_t>(now.tv_sec) * XLB_SECOND_NS + static_cast<std::uint64_t>(now.tv_nsec);
 }
 
-// The kernel stamps by the time of day, which may be set; ages are counted by a clock that only runs. The distance of the two is
-// taken now, and no frame has come before the ring was last seen empty, nor after now: that bounds what a jump can do.
+// The kernel stamps by the time of day, which may be set; ages are counted by a clock that only runs. The distance of
+// the two is taken now, and no frame has come before the ring was last seen empty, nor after now: that bounds what a
+// jump can do.
 class Arrival {
  public:
   explicit Arrival(std::uint64_t emptied_ns)
@@ -70,13 +71,16 @@ std::optional<std::span<const std::uint8_t>> statement_in(std::span<const std::u
   const auto version = in.number<std::uint8_t>();
   const auto kind = in.number<std::uint8_t>();
   in.raw(sizeof(lb_wire) - 6);
-  if (in.cut_short() || magic != XLB_WIRE_MAGIC || version != XLB_WIRE_VERSION || kind != XLB_WIRE_STATEMENT) return std::nullopt;
+  if (in.cut_short() || magic != XLB_WIRE_MAGIC || version != XLB_WIRE_VERSION || kind != XLB_WIRE_STATEMENT)
+    return std::nullopt;
   return in.rest();
 }
 
 }  // namespace
 
-void PeerSocket::Unmap::operator()(std::uint8_t* ring) const { munmap(ring, kRingBytes); }
+void PeerSocket::Unmap::operator()(std::uint8_t* ring) const {
+  munmap(ring, kRingBytes);
+}
 
 Result<PeerSocket> PeerSocket::open(const Link& link) {
   // Without a protocol until it is bound: otherwise frames of every interface would come in meanwhile.
@@ -84,13 +88,15 @@ Result<PeerSocket> PeerSocket::open(const Link& link) {
   if (!made.descriptor_) return socket_error("open a packet socket for peers", link);
   // Ahead of bulk traffic in the queue of the NIC: late is as good as lost. A queue without bands ignores it.
   const int priority = TC_PRIO_INTERACTIVE;
-  if (setsockopt(made.fd(), SOL_SOCKET, SO_PRIORITY, &priority, sizeof priority) != 0) return socket_error("open a packet socket for peers", link);
+  if (setsockopt(made.fd(), SOL_SOCKET, SO_PRIORITY, &priority, sizeof priority) != 0)
+    return socket_error("open a packet socket for peers", link);
   if (auto ring = made.make_ring(); !ring) return ring.error();
   sockaddr_ll address{};
   address.sll_family = AF_PACKET;
   address.sll_protocol = htons(XLB_ETHERTYPE);
   address.sll_ifindex = static_cast<int>(link.attach_ifindex);
-  if (bind(made.fd(), reinterpret_cast<const sockaddr*>(&address), sizeof address) != 0) return socket_error("listen to peers", link);
+  if (bind(made.fd(), reinterpret_cast<const sockaddr*>(&address), sizeof address) != 0)
+    return socket_error("listen to peers", link);
   made.emptied_ns_ = clock_ns(CLOCK_MONOTONIC);
   return made;
 }
@@ -111,7 +117,8 @@ Result<void> PeerSocket::make_ring() {
   return {};
 }
 
-Result<void> PeerSocket::send(const Mac& to, std::uint8_t kind, std::uint64_t nonce, std::span<const std::uint8_t> datagram) {
+Result<void> PeerSocket::send(const Mac& to, std::uint8_t kind, std::uint64_t nonce,
+                              std::span<const std::uint8_t> datagram) {
   OctetWriter out;
   out.raw(to.bytes);
   out.raw(link_.mac.bytes);
@@ -123,7 +130,7 @@ Result<void> PeerSocket::send(const Mac& to, std::uint8_t kind, std::uint64_t no
   out.number(static_cast<std::uint32_t>(XLB_WIRE_MAGIC));
   out.number(static_cast<std::uint8_t>(XLB_WIRE_VERSION));
   out.number(kind);
-  out.number(std::uint16_t{0});  // flags, padding
+  out.number(std::uint16_t{0});                     // flags, padding
   std::array<std::uint8_t, sizeof nonce> opaque{};  // in the machine's own order: it is for this node alone to read
   std::memcpy(opaque.data(), &nonce, sizeof nonce);
   out.raw(opaque);
@@ -134,13 +141,16 @@ Result<void> PeerSocket::send(const Mac& to, std::uint8_t kind, std::uint64_t no
   sockaddr_ll address{};
   address.sll_family = AF_PACKET;
   address.sll_ifindex = static_cast<int>(link_.attach_ifindex);
-  while (sendto(fd(), frame.data(), frame.size(), MSG_DONTWAIT, reinterpret_cast<const sockaddr*>(&address), sizeof address) < 0) {
+  while (sendto(fd(), frame.data(), frame.size(), MSG_DONTWAIT, reinterpret_cast<const sockaddr*>(&address),
+                sizeof address) < 0) {
     if (errno != EINTR) return socket_error("send to " + to.text(), link_);
   }
   return {};
 }
 
-Result<void> PeerSocket::send_echo(const Mac& to, std::uint64_t nonce) { return send(to, XLB_WIRE_ECHO, nonce, {}); }
+Result<void> PeerSocket::send_echo(const Mac& to, std::uint64_t nonce) {
+  return send(to, XLB_WIRE_ECHO, nonce, {});
+}
 
 Result<void> PeerSocket::send_statement(const Mac& to, std::span<const std::uint8_t> datagram) {
   return send(to, XLB_WIRE_STATEMENT, 0, datagram);
@@ -153,11 +163,13 @@ std::size_t PeerSocket::receive(std::size_t most, const std::function<void(const
     auto* header = reinterpret_cast<tpacket2_hdr*>(slot);
     if ((__atomic_load_n(&header->tp_status, __ATOMIC_ACQUIRE) & TP_STATUS_USER) == 0) {
       emptied_ns_ = arrival.now_ns();
+      if (count == 0) take_error();
       return count;
     }
     sockaddr_ll from{};
     std::memcpy(&from, slot + kAddressAt, sizeof from);
-    const bool ours = static_cast<std::uint32_t>(from.sll_ifindex) == link_.l3_ifindex;  // another VLAN is another link
+    const bool ours =
+        static_cast<std::uint32_t>(from.sll_ifindex) == link_.l3_ifindex;  // another VLAN is another link
     const bool to_us = from.sll_pkttype != PACKET_OTHERHOST && from.sll_pkttype != PACKET_OUTGOING;
     if (ours && to_us && header->tp_snaplen == header->tp_len) {
       const std::span<const std::uint8_t> frame(slot + header->tp_mac, header->tp_snaplen);
@@ -174,6 +186,14 @@ std::size_t PeerSocket::receive(std::size_t most, const std::function<void(const
     next_ = (next_ + 1) % kRingFrames;
   }
   return most;
+}
+
+// A link that goes down leaves an error on the socket, which keeps the descriptor readable until somebody asks for it. When the
+// link is up again frames come as before.
+void PeerSocket::take_error() const {
+  int error = 0;
+  socklen_t length = sizeof error;
+  (void)getsockopt(fd(), SOL_SOCKET, SO_ERROR, &error, &length);
 }
 
 std::uint32_t PeerSocket::lost() const {

@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
-// Frames between nodes (EtherType 0x88B5, maps/abi.h) on one link: echoes and statements out, statements in. What comes home
-// of the echoes never gets here: the programs stamp and drop it.
+// Frames between nodes (EtherType 0x88B5, maps/abi.h) on one link: echoes and statements out, statements in. What
+// comes home of the echoes never gets here: the programs stamp and drop it.
 //
-// A packet socket, so that no IP firewall and no routing has a say. Frames are received into a ring that is shared with the
-// kernel (packet_mmap, TPACKET_V2), because it stamps each with the time of its arrival: how old a statement is must not depend
-// on when the daemon gets to read it. SO_TIMESTAMPNS would do that too, but makes the kernel read the clock for every packet that
-// the machine receives, on whichever interface.
+// A packet socket, so that no IP firewall and no routing has a say. Frames are received into a ring that is shared
+// with the kernel (packet_mmap, TPACKET_V2), because it stamps each with the time of its arrival: how old a statement
+// is must not depend on when the daemon gets to read it. SO_TIMESTAMPNS would do that too, but makes the kernel read
+// the clock for every packet that the machine receives, on whichever interface.
 #pragma once
 
 #include <cstddef>
@@ -25,9 +25,11 @@ inline constexpr Mac kBroadcastMac{{0xff, 0xff, 0xff, 0xff, 0xff, 0xff}};
 
 class PeerSocket {
  public:
-  static constexpr std::size_t kRingFrames = 128;  // a statement of 50 VIPs is three; what does not fit is lost, and counted
+  static constexpr std::size_t kRingFrames =
+      128;  // a statement of 50 VIPs is three; what does not fit is lost, and counted
 
-  // On the attach interface; where the link is a VLAN of it, frames are tagged on the way out and told apart on the way in.
+  // On the attach interface; where the link is a VLAN of it, frames are tagged on the way out and told apart on the
+  // way in.
   static Result<PeerSocket> open(const Link& link);
 
   // One of the shortest frames. The caller has written the nonce to xlb_echoes before.
@@ -37,8 +39,8 @@ class PeerSocket {
 
   struct Received {
     Mac from;
-    bool to_all = false;        // came by broadcast
-    std::uint64_t at_ns = 0;    // of its arrival, CLOCK_MONOTONIC
+    bool to_all = false;                     // came by broadcast
+    std::uint64_t at_ns = 0;                 // of its arrival, CLOCK_MONOTONIC
     std::span<const std::uint8_t> datagram;  // valid during the call
   };
   // Statements that are waiting, `most` frames at once; the descriptor stays readable as long as there are more.
@@ -56,13 +58,14 @@ class PeerSocket {
   };
   PeerSocket(Link link, Descriptor descriptor) : link_(std::move(link)), descriptor_(std::move(descriptor)) {}
   Result<void> make_ring();
+  void take_error() const;
   Result<void> send(const Mac& to, std::uint8_t kind, std::uint64_t nonce, std::span<const std::uint8_t> datagram);
 
   Link link_;
   Descriptor descriptor_;
   std::unique_ptr<std::uint8_t, Unmap> ring_;
-  std::size_t next_ = 0;             // frame of the ring that is filled next
-  std::uint64_t emptied_ns_ = 0;     // when nothing was waiting: what comes later has arrived later
+  std::size_t next_ = 0;          // frame of the ring that is filled next
+  std::uint64_t emptied_ns_ = 0;  // when nothing was waiting: what comes later has arrived later
 };
 
 }  // namespace xlb

@@ -13,7 +13,9 @@ constexpr std::uint8_t kDraining = 1, kListening = 2, kDeaf = 4, kStatementFlags
 constexpr std::uint8_t kEligible = 1;
 constexpr std::uint8_t kIpv4 = 4, kIpv6 = 6;
 
-bool prints(char c) { return static_cast<unsigned char>(c) >= 0x20 && c != 0x7f; }
+bool prints(char c) {
+  return static_cast<unsigned char>(c) >= 0x20 && c != 0x7f;
+}
 
 // ASCII without blanks: what a host name or a version is made of, and what a terminal shows as it is.
 bool is_word(const std::string& text, std::size_t longest) {
@@ -103,18 +105,23 @@ Result<void> within_bounds(const Statement& statement) {
     return Error{std::to_string(count) + " " + what + ": a statement has room for " + std::to_string(most)};
   };
   const auto bad_name = [](const char* what, const std::string& name) {
-    return Error{std::string(what) + " \"" + name + "\": expected at most " + std::to_string(kStatedName) + " printable characters"};
+    return Error{std::string(what) + " \"" + name + "\": expected at most " + std::to_string(kStatedName) +
+                 " printable characters"};
   };
   if (statement.node.empty() || !is_word(statement.node, kStatedName)) return bad_name("node name", statement.node);
-  if (!is_word(statement.version, kStatedVersion)) return Error{"version \"" + statement.version + "\" is too long or does not print"};
-  if (statement.addresses.size() > kStatedAddresses) return too_many("addresses", statement.addresses.size(), kStatedAddresses);
+  if (!is_word(statement.version, kStatedVersion))
+    return Error{"version \"" + statement.version + "\" is too long or does not print"};
+  if (statement.addresses.size() > kStatedAddresses)
+    return too_many("addresses", statement.addresses.size(), kStatedAddresses);
   if (statement.hears.size() > kStatedPeers) return too_many("peers", statement.hears.size(), kStatedPeers);
   if (statement.vips.size() > kStatedVips) return too_many("VIPs", statement.vips.size(), kStatedVips);
   for (const std::string& name : statement.hears)
     if (name.empty() || !is_word(name, kStatedName)) return bad_name("peer name", name);
   for (std::size_t i = 0; i < statement.vips.size(); ++i) {
-    if (!is_word(statement.vips[i].handing_to, kStatedName)) return bad_name("peer name", statement.vips[i].handing_to);
-    if (i > 0 && statement.vips[i - 1].vip >= statement.vips[i].vip) return Error{"VIPs are not in the order of their addresses"};
+    if (!is_word(statement.vips[i].handing_to, kStatedName))
+      return bad_name("peer name", statement.vips[i].handing_to);
+    if (i > 0 && statement.vips[i - 1].vip >= statement.vips[i].vip)
+      return Error{"VIPs are not in the order of their addresses"};
   }
   return {};
 }
@@ -129,7 +136,8 @@ std::optional<VipStatement> read_vip(OctetReader& in, TextsIn& texts) {
   vip.epoch = in.number<std::uint64_t>();
   const auto handing_to = texts.text(in.number<std::uint16_t>());
   if (!address || (flags & ~kEligible) || !obstacle || !handing_to) return std::nullopt;
-  if (obstacle->size() > kStatedObstacle || !std::all_of(obstacle->begin(), obstacle->end(), prints)) return std::nullopt;
+  if (obstacle->size() > kStatedObstacle || !std::all_of(obstacle->begin(), obstacle->end(), prints))
+    return std::nullopt;
   if (!is_word(*handing_to, kStatedName)) return std::nullopt;
   vip.vip = *address;
   vip.eligible = (flags & kEligible) != 0;

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// A statement as bytes, before it is cut into pieces. Incarnation and sequence are not in it: each piece carries them.
+// A statement as bytes, before it is cut into pieces. Each piece carries incarnation and sequence besides.
 //
 //   node, version            text: a length byte and so many bytes, printable
 //   flags                    1 draining, 2 listening, 4 deaf
@@ -27,8 +27,8 @@ namespace xlb {
 inline constexpr std::size_t kStatedVersion = 64;
 inline constexpr std::size_t kBodyBytes = 1u << 20;  // the longest that the bounds of statement.hpp allow, rounded up
 
-// Refused, with a sentence: what exceeds those bounds, and names that no node can have. Obstacles are cut to length, and what
-// does not print in them becomes a blank.
+// Refused, with a sentence: what exceeds those bounds, and names that no node can have. Obstacles are cut to length,
+// and what does not print in them becomes a blank.
 Result<Octets> encode_body(const Statement& statement);
 std::variant<Statement, Refusal> decode_body(std::span<const std::uint8_t> octets);
 

@@ -14,7 +14,9 @@ constexpr std::size_t kEthernetPayload = 1500;
 static_assert(sizeof(lb_wire) + kDatagramBytes <= kEthernetPayload);
 static_assert(kPieces * kPieceBody >= kBodyBytes);
 
-std::size_t seal_bytes(std::uint32_t key) { return key == 0 ? 0 : Seal::kTagBytes; }
+std::size_t seal_bytes(std::uint32_t key) {
+  return key == 0 ? 0 : Seal::kTagBytes;
+}
 
 Result<Octets> sealed(OctetWriter&& out, const Seal* seal) {
   if (seal) {
@@ -87,7 +89,8 @@ std::variant<Piece, PassedOn, Refusal> read_datagram(std::span<const std::uint8_
     passed.piece = in.raw(length);
     passed.sealed = datagram.first(datagram.size() - in.rest().size());
     passed.seal = in.rest();
-    if (in.cut_short() || length > kPieceBytes || passed.seal.size() != seal_bytes(passed.key)) return Refusal::wrong_length;
+    if (in.cut_short() || length > kPieceBytes || passed.seal.size() != seal_bytes(passed.key))
+      return Refusal::wrong_length;
     return passed;
   }
   if (form != kStated) return Refusal::unknown_form;
@@ -102,7 +105,8 @@ std::variant<Piece, PassedOn, Refusal> read_datagram(std::span<const std::uint8_
   piece.body = in.raw(length);
   piece.sealed = datagram.first(datagram.size() - in.rest().size());
   piece.seal = in.rest();
-  if (in.cut_short() || length > kPieceBody || piece.seal.size() != seal_bytes(piece.key)) return Refusal::wrong_length;
+  if (in.cut_short() || length > kPieceBody || piece.seal.size() != seal_bytes(piece.key))
+    return Refusal::wrong_length;
   if (piece.pieces > kPieces) return Refusal::oversized;
   // Every piece but the last is full, so that there is one way to cut a statement.
   const bool last = piece.index + 1 == piece.pieces;

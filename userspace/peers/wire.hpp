@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// A statement on its way between daemons: cut into pieces that each fit into one frame behind `lb_wire` (maps/abi.h), each sealed
-// by itself, so that one forged piece spoils no statement. Numbers are in network order.
+// A statement on its way between daemons: cut into pieces that each fit into one frame behind `lb_wire` (maps/abi.h),
+// each sealed by itself, so that one forged piece spoils no statement. Numbers are in network order.
 //
 //   a piece                                        a piece that was passed on
 //   version   1  kWireVersion                      version   1
@@ -31,11 +31,12 @@
 namespace xlb {
 
 inline constexpr std::uint8_t kWireVersion = 1;
-inline constexpr std::size_t kPieceBytes = 1400;    // at most, seal included
+inline constexpr std::size_t kPieceBytes = 1400;  // at most, seal included
 inline constexpr std::size_t kPieceHead = 36;
 inline constexpr std::size_t kPassedOnHead = 16;
 inline constexpr std::size_t kPieceBody = kPieceBytes - kPieceHead - Seal::kTagBytes;
-inline constexpr std::size_t kDatagramBytes = kPassedOnHead + kPieceBytes + Seal::kTagBytes;  // fits 1,500 with `lb_wire`
+inline constexpr std::size_t kDatagramBytes =
+    kPassedOnHead + kPieceBytes + Seal::kTagBytes;  // fits 1,500 with `lb_wire`
 inline constexpr std::size_t kPieces = 800;         // of one statement: room for 1 MiB
 
 // The first bytes of the name's SHA-256: short, and nobody's by chance.

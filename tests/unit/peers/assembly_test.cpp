@@ -14,7 +14,10 @@ constexpr Mac kPi1{{2, 0, 0, 0, 0, 1}}, kPi2{{2, 0, 0, 0, 0, 2}}, kPi3{{2, 0, 0,
 // The receiver is pi3; pi1 states, pi2 passes on.
 class AssemblyTest : public testing::Test {
  protected:
-  AssemblyTest() : key_(test::seal(1)), keyed_(test::assembly("pi3", test::seal(1))), keyless_(test::assembly("pi3", std::nullopt)) {
+  AssemblyTest()
+      : key_(test::seal(1)),
+        keyed_(test::assembly("pi3", test::seal(1))),
+        keyless_(test::assembly("pi3", std::nullopt)) {
     keyed_.set_incarnation(9);
     keyless_.set_incarnation(9);
     EXPECT_TRUE(keyless_.set_listed({{kPi1, "pi1"}, {kPi2, "pi2"}}));
@@ -36,14 +39,17 @@ class AssemblyTest : public testing::Test {
     return keyed_.take(datagram, from, at_ns);
   }
   // What becomes of the last of them.
-  Assembly::Taken take_all(const std::vector<Octets>& datagrams, const Mac& from = kPi1, std::uint64_t at_ns = kMillisecond) {
+  Assembly::Taken take_all(const std::vector<Octets>& datagrams, const Mac& from = kPi1,
+                           std::uint64_t at_ns = kMillisecond) {
     Assembly::Taken taken;
     for (const Octets& datagram : datagrams) taken = take(datagram, from, at_ns);
     return taken;
   }
   static testing::AssertionResult is(const Assembly::Taken& taken, Refusal refusal) {
     if (!taken.heard && taken.refusal == refusal) return testing::AssertionSuccess();
-    return testing::AssertionFailure() << (taken.heard ? "heard" : taken.refusal ? refusal_text(*taken.refusal).name : "kept")
+    return testing::AssertionFailure() << (taken.heard     ? "heard"
+                                           : taken.refusal ? refusal_text(*taken.refusal).name
+                                                           : "kept")
                                        << " instead of " << refusal_text(refusal).name;
   }
   Seal key_;
@@ -77,14 +83,16 @@ TEST_F(AssemblyTest, PiecesInAnyOrderGiveTheStatement) {
 TEST_F(AssemblyTest, TheAgeIsThatOfTheFirstPiece) {
   const auto datagrams = sealed(statement(1, 1, 60));
   ASSERT_GE(datagrams.size(), 3u);
-  for (std::size_t i = 0; i + 1 < datagrams.size(); ++i) EXPECT_FALSE(take(datagrams[i], kPi1, (10 + i) * kMillisecond).heard);
+  for (std::size_t i = 0; i + 1 < datagrams.size(); ++i)
+    EXPECT_FALSE(take(datagrams[i], kPi1, (10 + i) * kMillisecond).heard);
   const auto taken = take(datagrams.back(), kPi1, 500 * kMillisecond);
   ASSERT_TRUE(taken.heard);
   EXPECT_EQ(taken.heard->at_ns, 10 * kMillisecond);
 }
 
 TEST_F(AssemblyTest, EveryChangedBitIsRefusedAndCounted) {
-  for (const Octets& datagram : {sealed(statement(1, 1)).at(0), *pass_on(sealed(statement(1, 1)).at(0), *sender_id("pi2"), &key_)}) {
+  for (const Octets& datagram :
+       {sealed(statement(1, 1)).at(0), *pass_on(sealed(statement(1, 1)).at(0), *sender_id("pi2"), &key_)}) {
     std::uint64_t refusals = 0;
     for (std::size_t i = 0; i < datagram.size(); ++i)
       for (int bit = 0; bit < 8; ++bit) {
@@ -204,7 +212,8 @@ TEST_F(AssemblyTest, WithoutAKeyDeclaredPeersOnly) {
   EXPECT_TRUE(is(keyless_.take(*pass_on(next, *sender_id("pi2"), nullptr), kPi3, 1), Refusal::stranger));
   Statement unknown = statement(1, 1);
   unknown.node = "pi9";
-  EXPECT_TRUE(is(keyless_.take(*pass_on(pieces_of(unknown, nullptr)->at(0), *sender_id("pi2"), nullptr), kPi2, 1), Refusal::stranger));
+  EXPECT_TRUE(is(keyless_.take(*pass_on(pieces_of(unknown, nullptr)->at(0), *sender_id("pi2"), nullptr), kPi2, 1),
+                 Refusal::stranger));
   auto taken = keyless_.take(*pass_on(next, *sender_id("pi2"), nullptr), kPi2, 1);
   ASSERT_TRUE(taken.heard);
   EXPECT_EQ(taken.heard->passed_on, "pi2");
@@ -219,7 +228,8 @@ TEST_F(AssemblyTest, WhatDoesNotCompleteIsGivenUp) {
   keyed_.expire(kMillisecond + Assembly::kPatienceNs + 1);
   EXPECT_EQ(keyed_.unfinished_bytes(), 0u);
   EXPECT_EQ(keyed_.refused(Refusal::abandoned), 1u);
-  EXPECT_FALSE(take_all({datagrams.begin() + 1, datagrams.end()}, kPi1, 3'000 * kMillisecond).heard) << "the first is gone";
+  EXPECT_FALSE(take_all({datagrams.begin() + 1, datagrams.end()}, kPi1, 3'000 * kMillisecond).heard)
+      << "the first is gone";
   EXPECT_TRUE(take(datagrams[0], kPi1, 3'001 * kMillisecond).heard);
 }
 

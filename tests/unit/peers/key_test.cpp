@@ -136,7 +136,8 @@ TEST_F(KeyTest, MalformedFilesAreNamed) {
     std::ofstream(file_) << text;
     chmod(file_.c_str(), 0600);
   };
-  for (const std::string& text : {std::string(), std::string("xlb1-"), std::string(1 << 20, 'x'), *key_text(ClusterKey{}) + "0"}) {
+  for (const std::string& text :
+       {std::string(), std::string("xlb1-"), std::string(1 << 20, 'x'), *key_text(ClusterKey{}) + "0"}) {
     write(text);
     EXPECT_TRUE(has(sentence(read_key(file_)), file_.string()));
   }

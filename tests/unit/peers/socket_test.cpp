@@ -18,9 +18,9 @@
 
 #include "maps/abi.h"
 #include "tests/unit/loader/network_space.hpp"
+#include "tests/unit/peers/statements.hpp"
 #include "userspace/peers/assembly.hpp"
 #include "userspace/peers/frame_ear.hpp"
-#include "tests/unit/peers/statements.hpp"
 
 namespace xlb {
 namespace {
@@ -46,7 +46,8 @@ struct Frame {
 // Every frame that leaves or reaches an interface, tags as they are on the wire.
 class Tap {
  public:
-  explicit Tap(const std::string& interface) : descriptor_(socket(AF_PACKET, SOCK_RAW | SOCK_CLOEXEC, htons(ETH_P_ALL))) {
+  explicit Tap(const std::string& interface)
+      : descriptor_(socket(AF_PACKET, SOCK_RAW | SOCK_CLOEXEC, htons(ETH_P_ALL))) {
     sockaddr_ll address{};
     address.sll_family = AF_PACKET;
     address.sll_protocol = htons(ETH_P_ALL);
@@ -99,8 +100,8 @@ class SocketTest : public testing::Test {
   }
   // False: this kernel has no VLAN devices (module 8021q).
   [[nodiscard]] bool make_vlans() const {
-    return static_cast<bool>(
-        space_->run("for i in mine theirs; do ip link add link $i name $i.7 type vlan id 7; ip link set $i.7 up; done"));
+    return static_cast<bool>(space_->run(
+        "for i in mine theirs; do ip link add link $i name $i.7 type vlan id 7; ip link set $i.7 up; done"));
   }
   static Link link(const std::string& name, std::uint16_t vlan) {
     Link link;
@@ -126,7 +127,8 @@ class SocketTest : public testing::Test {
   static std::vector<Got> receive(PeerSocket& socket, std::size_t most = 1000) {
     std::vector<Got> got;
     socket.receive(most, [&got](const PeerSocket::Received& received) {
-      got.push_back({received.from, received.to_all, received.at_ns, {received.datagram.begin(), received.datagram.end()}});
+      got.push_back(
+          {received.from, received.to_all, received.at_ns, {received.datagram.begin(), received.datagram.end()}});
     });
     return got;
   }
@@ -202,7 +204,9 @@ void SocketTest::statements_arrive(std::uint16_t vlan) {
   EXPECT_TRUE(receive(mine).empty()) << "nobody hears himself";
 }
 
-TEST_F(SocketTest, StatementsArriveWholeWithTheirSender) { statements_arrive(0); }
+TEST_F(SocketTest, StatementsArriveWholeWithTheirSender) {
+  statements_arrive(0);
+}
 
 TEST_F(SocketTest, StatementsArriveOverAVlan) {
   if (!make_vlans()) GTEST_SKIP() << "this kernel has no VLAN devices (module 8021q)";
@@ -213,7 +217,9 @@ TEST_F(SocketTest, EachVlanIsALinkOfItsOwn) {
   if (!make_vlans()) GTEST_SKIP() << "this kernel has no VLAN devices (module 8021q)";
   PeerSocket mine = open("mine"), mine7 = open("mine", 7), theirs = open("theirs"), theirs7 = open("theirs", 7);
   const Octets plain{1, 2, 3}, tagged{4, 5, 6};
-  const auto is = [](const Octets& datagram, const Octets& start) { return std::equal(start.begin(), start.end(), datagram.begin()); };
+  const auto is = [](const Octets& datagram, const Octets& start) {
+    return std::equal(start.begin(), start.end(), datagram.begin());
+  };
   ASSERT_TRUE(mine.send_statement(kTheirs, plain));
   ASSERT_TRUE(mine7.send_statement(kTheirs, tagged));
   ASSERT_TRUE(readable(theirs.fd()));
@@ -320,6 +326,24 @@ TEST_F(SocketTest, NoFirewallIsInTheWay) {
   EXPECT_TRUE(readable(theirs.fd()));
 }
 
+TEST_F(SocketTest, ALinkThatGoesDownAndUpIsListenedToAgain) {
+  PeerSocket mine = open("mine"), theirs = open("theirs");
+  ASSERT_TRUE(mine.send_statement(kTheirs, Octets(50)));
+  ASSERT_TRUE(readable(theirs.fd()));
+  ASSERT_TRUE(space_->run("ip link set theirs down"));
+  EXPECT_EQ(receive(theirs).size(), 1u) << "what came before is there still";
+  EXPECT_TRUE(readable(theirs.fd()));
+  EXPECT_TRUE(receive(theirs).empty());
+  EXPECT_FALSE(readable(theirs.fd(), 0)) << "said once, or the daemon would spin";
+  ASSERT_TRUE(space_->run("ip link set theirs up"));
+  for (int i = 0; i < 100 && !readable(theirs.fd(), 20); ++i) {
+    ASSERT_TRUE(mine.send_statement(kTheirs, Octets(70)));
+  }
+  const auto got = receive(theirs);
+  ASSERT_FALSE(got.empty());
+  EXPECT_EQ(got[0].datagram.size(), 70u);
+}
+
 TEST_F(SocketTest, ErrorsAreSentences) {
   PeerSocket mine = open("mine");
   ASSERT_TRUE(space_->run("ip link set mine down"));
@@ -338,7 +362,8 @@ TEST_F(SocketTest, ErrorsAreSentences) {
   EXPECT_FALSE(FrameEar::open(nowhere));
 }
 
-// ---- FrameEar: frames made by hand on the other end ---------------------------------------------------------------------
+// ---- FrameEar: frames made by hand on the other end
+// ---------------------------------------------------------------------
 
 class FrameEarTest : public SocketTest {
  protected:
@@ -348,7 +373,8 @@ class FrameEarTest : public SocketTest {
     address.sll_family = AF_PACKET;
     address.sll_ifindex = static_cast<int>(if_nametoindex("theirs"));
     for (; count > 0; --count)
-      ASSERT_EQ(sendto(descriptor.get(), frame.data(), frame.size(), 0, reinterpret_cast<const sockaddr*>(&address), sizeof address),
+      ASSERT_EQ(sendto(descriptor.get(), frame.data(), frame.size(), 0, reinterpret_cast<const sockaddr*>(&address),
+                       sizeof address),
                 static_cast<ssize_t>(frame.size()));
   }
   static Octets frame(const Mac& to, const Mac& from, std::uint16_t vlan = 0) {
@@ -395,6 +421,17 @@ TEST_F(FrameEarTest, SwitchChatterAndOwnFramesAreNone) {
   almost.bytes[5] ^= 1;
   send(frame(kBroadcastMac, almost));
   EXPECT_TRUE(readable(ear.fd()));
+}
+
+TEST_F(FrameEarTest, ALinkThatGoesDownIsNoAnswer) {
+  const FrameEar ear = open_ear();
+  ASSERT_TRUE(space_->run("ip link set mine down"));
+  EXPECT_TRUE(readable(ear.fd()));
+  EXPECT_FALSE(ear.heard());
+  EXPECT_FALSE(readable(ear.fd(), 0));
+  ASSERT_TRUE(space_->run("ip link set mine up"));
+  for (int i = 0; i < 100 && !readable(ear.fd(), 20); ++i) send(frame(kMine, kTheirs));
+  EXPECT_TRUE(ear.heard());
 }
 
 TEST_F(FrameEarTest, AFloodIsOneAnswer) {

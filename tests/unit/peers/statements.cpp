@@ -75,7 +75,8 @@ Statement random_statement(std::mt19937_64& random, std::size_t most_vips) {
   statement.incarnation = random();
   statement.sequence = random();
   statement.version = random_name(random, 20);
-  for (std::size_t i = random() % (kStatedAddresses + 1); i > 0; --i) statement.addresses.push_back(random_address(random));
+  for (std::size_t i = random() % (kStatedAddresses + 1); i > 0; --i)
+    statement.addresses.push_back(random_address(random));
   for (std::uint8_t& byte : statement.mac.bytes) byte = static_cast<std::uint8_t>(random());
   statement.draining = random() % 2 == 0;
   statement.listening = random() % 2 == 0;
@@ -83,7 +84,8 @@ Statement random_statement(std::mt19937_64& random, std::size_t most_vips) {
   for (std::size_t i = random() % 5; i > 0; --i) statement.hears.push_back(random_name(random, kStatedName));
   statement.configuration = random();
   std::set<Address> vips;
-  for (std::size_t i = most_vips == 0 ? 0 : random() % (most_vips + 1); i > 0; --i) vips.insert(random_address(random));
+  for (std::size_t i = most_vips == 0 ? 0 : random() % (most_vips + 1); i > 0; --i)
+    vips.insert(random_address(random));
   for (const Address& vip : vips) statement.vips.push_back(random_vip(random, vip));
   return statement;
 }
