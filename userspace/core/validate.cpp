@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Rules between objects. What one object alone can have wrong is found where it is read.
 #include <algorithm>
+#include <map>
 #include <set>
 #include <vector>
 
@@ -73,6 +74,19 @@ Result<void> valid_ports(const Service& service) {
   return {};
 }
 
+Result<void> valid_nodes(const std::vector<Node>& nodes) {
+  if (auto unique = no_duplicates(nodes, "node", [](const Node& node) { return node.name; }); !unique) return unique;
+  std::map<Address, const Node*> holders;
+  for (const Node& node : nodes) {
+    for (const Address& address : node.addresses) {
+      const auto [holder, fresh] = holders.try_emplace(address, &node);
+      if (fresh || holder->second == &node) continue;
+      return Error{address.text() + " is the address of node " + holder->second->name + " already: each has its own"}.in("Node " + node.name);
+    }
+  }
+  return {};
+}
+
 }  // namespace
 
 Result<void> validate(const Objects& objects) {
@@ -81,9 +95,7 @@ Result<void> validate(const Objects& objects) {
   if (auto unique = no_duplicates(objects.advertisements, "L2Advertisement", full_name); !unique) return unique;
   if (auto unique = no_duplicates(objects.services, "service", full_name); !unique) return unique;
   if (auto unique = no_duplicates(objects.slices, "EndpointSlice", full_name); !unique) return unique;
-  if (auto unique = no_duplicates(objects.nodes, "node", [](const Node& node) { return node.name; }); !unique) {
-    return unique;
-  }
+  if (auto valid = valid_nodes(objects.nodes); !valid) return valid;
   for (const L2Advertisement& advertisement : objects.advertisements) {
     const auto name = [](const std::string& pool) { return pool; };
     if (auto unique = no_duplicates(advertisement.pools, "ipAddressPools entry", name); !unique) {

@@ -17,17 +17,23 @@ using Json = nlohmann::ordered_json;
 
 const char* drain_text(Drain drain) {
   switch (drain) {
-    case Drain::none: return "none";
-    case Drain::handing_over: return "handing_over";
-    case Drain::stranded: return "stranded";
-    case Drain::done: return "done";
+    case Drain::none:
+      return "none";
+    case Drain::handing_over:
+      return "handing_over";
+    case Drain::stranded:
+      return "stranded";
+    case Drain::done:
+      return "done";
   }
   return "none";
 }
 
 }  // namespace
 
-Now read_clocks() { return {Instant(monotonic_ns()), std::chrono::system_clock::now()}; }
+Now read_clocks() {
+  return {Instant(monotonic_ns()), std::chrono::system_clock::now()};
+}
 
 const char* peer_state(const PeerView& peer) {
   if (peer.reached) return peer.stale ? "stale" : "reached";
@@ -51,7 +57,8 @@ std::string time_text(std::chrono::system_clock::time_point time) {
 Json peer_document(const PeerView& peer, const Now& now) {
   Json last_change;
   if (peer.since != Instant{})
-    last_change = time_text(now.wall - std::chrono::duration_cast<std::chrono::system_clock::duration>(now.mono - peer.since));
+    last_change =
+        time_text(now.wall - std::chrono::duration_cast<std::chrono::system_clock::duration>(now.mono - peer.since));
   std::string reason = peer.reason;
   const auto add = [&reason](const char* more) { reason += (reason.empty() ? "" : "; ") + std::string(more); };
   if (!peer.listed) add("not declared on this node");
@@ -65,10 +72,11 @@ Json peer_document(const PeerView& peer, const Now& now) {
 }
 
 Json cluster_document(const ClusterView& cluster, const Now& now) {
-  Json peers = Json::array(), owners = Json::object();
+  Json peers = Json::array(), vips = Json::array();
   for (const PeerView& peer : cluster.peers()) peers.push_back(peer_document(peer, now));
-  for (const VipView& vip : cluster.vips()) owners[vip.address.text()] = vip.owner;
-  return {{"draining", cluster.drained() != Drain::none}, {"peers", peers}, {"owners", owners}};
+  for (const VipView& vip : cluster.vips())
+    vips.push_back({{"vip", vip.address.text()}, {"owner", vip.owner}, {"reason", vip.reason}});
+  return {{"draining", cluster.drained() != Drain::none}, {"peers", peers}, {"vips", vips}};
 }
 
 Json vip_document(const VipView& vip) {

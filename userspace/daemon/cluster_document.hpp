@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// What the daemon tells of the cluster as documents: they travel over the control socket and are what `-o json` prints
-// (docs/schema/), so the command line needs no second spelling of them.
+// What the daemon tells of the cluster as documents: they travel over the control socket and are what `-o json`
+// prints (docs/schema/), so the command line needs no second spelling of them.
 #pragma once
 
 #include <chrono>
@@ -18,12 +18,13 @@ struct Now {
 };
 Now read_clocks();
 
-// "reached": its programs send echoes back and its daemon minds it; "stale": they do, but nobody minds it; "heard": echoes do
-// not come home, what it states does, by itself or passed on; "lost": neither; "unknown": it was never heard of.
+// "reached": its programs send echoes back and its daemon minds it; "stale": they do, but nobody minds it; "heard":
+// echoes do not come home, what it states does, by itself or passed on; "lost": neither; "unknown": it was never
+// heard of.
 const char* peer_state(const PeerView& peer);
 
 nlohmann::ordered_json peer_document(const PeerView& peer, const Now& now);
-// {"draining", "peers": [...], "owners": {"192.168.0.200": "pi2"}}
+// {"draining", "peers": [...], "vips": [{"vip", "owner", "reason"}]}
 nlohmann::ordered_json cluster_document(const ClusterView& cluster, const Now& now);
 // {"vip", "owner", "reason", "candidates": [...]}
 nlohmann::ordered_json vip_document(const VipView& vip);

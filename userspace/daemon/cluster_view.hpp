@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// What the control socket may ask of a daemon that keeps peers: for `status`, `peer ls`, `why`, `drain` and `undrain`.
+// What `status`, `peer ls`, `why`, `drain` and `undrain` may ask of a daemon that keeps peers, by the control socket.
 #pragma once
 
 #include <vector>

@@ -6,6 +6,7 @@
 
 #include "userspace/core/allocator.hpp"
 #include "userspace/core/decide.hpp"
+#include "userspace/core/declared_peers.hpp"
 #include "userspace/core/node_ids.hpp"
 #include "userspace/core/plan.hpp"
 #include "userspace/daemon/installed_peers.hpp"
@@ -227,10 +228,11 @@ Result<Judgement> Reconciler::judge(const Observation& seen, const AskWire& ask,
     auto asked = probe.forget_settled(seen.machine.links, judged.state, options.conflicts_since);
     if (!asked) return asked.error();
   }
-  const std::map<Address, std::string> own = own_uses(seen.machine);
+  std::map<Address, std::string> used = own_uses(seen.machine);
+  used.merge(node_uses(seen.objects));
   for (;;) {
     std::map<Address, std::string> avoid = judged.state.conflicts;
-    avoid.insert(own.begin(), own.end());
+    avoid.insert(used.begin(), used.end());
     const Allocation allocation = allocate(seen.objects, judged.state.held, avoid);
     judged.state.held = allocation.held;
     judged.desired = decide(seen.objects, allocation.held, seen.machine, allocation.refusals, judged.state.conflicts,
@@ -254,6 +256,8 @@ Result<Judgement> Reconciler::judge(const Observation& seen, const AskWire& ask,
   const auto& said = probe.said();
   judged.warnings.insert(judged.warnings.end(), said.begin(), said.end());
   judged.warnings.insert(judged.warnings.end(), judged.desired.warnings.begin(), judged.desired.warnings.end());
+  const std::vector<std::string> of_peers = peer_warnings(seen.objects, seen.machine);
+  judged.warnings.insert(judged.warnings.end(), of_peers.begin(), of_peers.end());
   judged.wanted = seen.installed;
   if (!seen.attached.empty()) {
     auto wanted = compile(judged.desired, seen.installed, seen.capacity, seen.node.epoch, &slots_);

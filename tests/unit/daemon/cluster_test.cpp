@@ -58,7 +58,8 @@ TEST(ClusterTest, PeersAndOwners) {
   PeerView other;
   other.name = "pi3";
   told.peer_views = {peer, other};
-  told.vip_views = {vip("192.168.0.200", false, "pi2", ""), vip("192.168.0.201", false, "", "")};
+  told.vip_views = {vip("192.168.0.200", false, "pi2", "pi2 claims it"),
+                    vip("192.168.0.201", false, "", "no candidate")};
   const Now now{12s, std::chrono::system_clock::time_point(1'700'000'002'125ms)};
   EXPECT_EQ(cluster_document(told, now), Json::parse(R"({
     "draining": false,
@@ -67,7 +68,8 @@ TEST(ClusterTest, PeersAndOwners) {
        "reason": "nobody minds it"},
       {"name": "pi3", "address": "", "state": "unknown", "detection_ms": 0, "last_change": null,
        "reason": "not declared on this node"}],
-    "owners": {"192.168.0.200": "pi2", "192.168.0.201": ""}})"));
+    "vips": [{"vip": "192.168.0.200", "owner": "pi2", "reason": "pi2 claims it"},
+             {"vip": "192.168.0.201", "owner": "", "reason": "no candidate"}]})"));
   told.state = Drain::done;
   EXPECT_EQ(json_of(answer(ClusterRequest{}, &told))["draining"], true);
 }
@@ -138,10 +140,11 @@ TEST(ClusterTest, ADaemonWithoutPeersKnowsNoMoreThanTheTables) {
 }
 
 TEST(ClusterTest, ChangesAndQuestionsAreKeptApart) {
-  for (const Demand& demand : {Demand(ClusterRequest{}), Demand(WhyRequest{}), Demand(DrainRequest{}), Demand(UndrainRequest{})})
+  for (const Demand& demand :
+       {Demand(ClusterRequest{}), Demand(WhyRequest{}), Demand(DrainRequest{}), Demand(UndrainRequest{})})
     EXPECT_TRUE(asks_cluster(demand));
-  for (const Demand& demand : {Demand(ApplyRequest{}), Demand(DeleteRequest{}), Demand(AttachWish{}), Demand(DetachRequest{}),
-                               Demand(UpgradeRequest{}), Demand(TraceRequest{})}) {
+  for (const Demand& demand : {Demand(ApplyRequest{}), Demand(DeleteRequest{}), Demand(AttachWish{}),
+                               Demand(DetachRequest{}), Demand(UpgradeRequest{}), Demand(TraceRequest{})}) {
     EXPECT_FALSE(asks_cluster(demand));
     EXPECT_FALSE(answer(demand, nullptr));
   }
