@@ -46,7 +46,9 @@ void build_commands(CLI::App& app, Context& context) {
   add_manifests(app, context);
   add_pool(app, context);
   add_service(app, context);
+  add_peer(app, context);
   add_status(app, context);
+  add_cluster(app, context);
   add_stats(app, context);
   add_flows(app, context);
   add_trace(app, context);

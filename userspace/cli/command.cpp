@@ -57,18 +57,11 @@ Result<std::unique_ptr<Reconciler>> open_node(const Context& context, const std:
   return std::make_unique<Reconciler>(context.settings, std::move(*edges));
 }
 
-Result<Outcome> change(const Context& context, const std::string& doing, Demand demand) {
-  if (auto allowed = require_capabilities(doing); !allowed) return allowed.error();
-  const Request request = make_request(context.settings, std::move(demand));
+Result<std::optional<Answer>> ask(const Context& context, const std::string& doing, Demand demand) {
   auto client = ControlClient::connect(context.settings.control_socket());
   if (!client) return client.error().in(doing);
-  if (!*client) {
-    auto node = open_node(context, doing);
-    if (!node) return node.error();
-    auto outcome = execute(request, **node, PassOptions{});
-    if (!outcome) return outcome.error().in(doing);
-    return outcome;
-  }
+  if (!*client) return std::optional<Answer>();
+  const Request request = make_request(context.settings, std::move(demand));
   if (auto sent = (*client)->send(encode(request)); !sent) return sent.error().in(doing);
   auto line = (*client)->line();
   if (!line) return line.error().in(doing);
@@ -77,7 +70,31 @@ Result<Outcome> change(const Context& context, const std::string& doing, Demand 
   auto answer = decode_answer(**line);
   if (!answer) return answer.error().in(doing);
   if (const auto* error = std::get_if<Error>(&*answer)) return error->in(doing);
-  if (auto* outcome = std::get_if<Outcome>(&*answer)) return std::move(*outcome);
+  return std::optional<Answer>(std::move(*answer));
+}
+
+Result<Json> ask_cluster(const Context& context, const std::string& doing, Demand demand) {
+  auto answer = ask(context, doing, std::move(demand));
+  if (!answer) return answer.error();
+  if (!*answer) return Json();
+  const auto* told = std::get_if<ClusterAnswer>(&**answer);
+  Json json = told ? Json::parse(told->json, nullptr, false) : Json(Json::value_t::discarded);
+  if (json.is_discarded()) return Error{doing + ": the daemon answered something else: restart it"};
+  return json;
+}
+
+Result<Outcome> change(const Context& context, const std::string& doing, Demand demand) {
+  if (auto allowed = require_capabilities(doing); !allowed) return allowed.error();
+  auto answer = ask(context, doing, demand);
+  if (!answer) return answer.error();
+  if (!*answer) {
+    auto node = open_node(context, doing);
+    if (!node) return node.error();
+    auto outcome = execute(make_request(context.settings, std::move(demand)), **node, PassOptions{});
+    if (!outcome) return outcome.error().in(doing);
+    return outcome;
+  }
+  if (auto* outcome = std::get_if<Outcome>(&**answer)) return std::move(*outcome);
   return Error{doing + ": the daemon answered something else: restart it"};
 }
 

@@ -41,6 +41,8 @@ void add_run(CLI::App& app, Context& context);
 void add_manifests(CLI::App& app, Context& context);  // apply, delete, check
 void add_pool(CLI::App& app, Context& context);
 void add_service(CLI::App& app, Context& context);
+void add_peer(CLI::App& app, Context& context);
+void add_cluster(CLI::App& app, Context& context);    // why, drain, undrain
 void add_status(CLI::App& app, Context& context);
 void add_stats(CLI::App& app, Context& context);
 void add_flows(CLI::App& app, Context& context);
@@ -58,6 +60,10 @@ void warn(const std::string& warning);
 
 // Opens this node for reading: needs the same rights as changing, because the pinned maps are root's.
 Result<std::unique_ptr<Reconciler>> open_node(const Context& context, const std::string& doing);
+// What the daemon answers; nothing: none runs.
+Result<std::optional<Answer>> ask(const Context& context, const std::string& doing, Demand demand);
+// What it says of the cluster (cluster_document.hpp). null: no daemon runs, it keeps no peers, or it does not know this.
+Result<Json> ask_cluster(const Context& context, const std::string& doing, Demand demand);
 // Through the daemon where one runs, else on the spot. `touches_kernel`: refuse early without the capabilities.
 Result<Outcome> change(const Context& context, const std::string& doing, Demand demand);
 // What the outcome means, in sentences; warnings on standard error.

@@ -3,6 +3,7 @@
 #include <utility>
 
 #include "userspace/cli/command.hpp"
+#include "userspace/cli/peer_table.hpp"
 #include "userspace/cli/service_table.hpp"
 #include "userspace/cli/view.hpp"
 #include "userspace/daemon/clock.hpp"
@@ -13,7 +14,7 @@ namespace {
 
 void print_status(const Json& status, bool wide) {
   const bool colour = colour_wanted();
-  std::cout << "Node " << status.at("node").get<std::string>() << "\n\n";
+  std::cout << "Node " << status.at("node").get<std::string>() << (status.at("draining").get<bool>() ? ", draining" : "") << "\n\n";
 
   Table links({{"LINK"}, {"MODE"}, {"PROGRAMS"}, {"REASON", true}});
   for (const Json& link : status.at("links"))
@@ -33,11 +34,16 @@ void print_status(const Json& status, bool wide) {
   Table vips({{"VIP"}, {"POOL"}, {"OWNER"}, {"SERVICES"}, {"REASON", true}});
   for (const Json& vip : status.at("vips"))
     vips.row({vip.at("address").get<std::string>(), vip.at("pool").get<std::string>(),
-              Cell(vip.at("owner").get<std::string>(), vip.at("owned").get<bool>() ? Tone::good : Tone::bad),
+              Cell(vip.at("owner").get<std::string>(), vip.at("owner") == "" ? Tone::bad : Tone::good),
               joined(vip.at("services"), ","), vip.at("reason").get<std::string>()});
   if (!vips.empty()) {
     std::cout << "\n";
     vips.print(std::cout, wide, colour);
+  }
+
+  if (!status.at("peers").empty()) {
+    std::cout << "\n";
+    print_peers(std::cout, status.at("peers"), wide);
   }
 
   if (!status.at("services").empty()) {
@@ -66,7 +72,9 @@ int status(const Context& context) {
   if (!seen) return fail(seen.error().in("status"));
   auto judged = (*node)->judge(*seen);
   if (!judged) return fail(judged.error().in("status"));
-  const Json json = status_json(*seen, *judged, monotonic_ns());
+  auto cluster = ask_cluster(context, "status", ClusterRequest{});
+  if (!cluster) warn(cluster.error().text);  // the tables can be shown all the same
+  const Json json = status_json(*seen, *judged, cluster ? *cluster : Json(), monotonic_ns());
   if (context.document())
     print_document(std::cout, json, context.output);
   else
@@ -77,7 +85,7 @@ int status(const Context& context) {
 }  // namespace
 
 void add_status(CLI::App& app, Context& context) {
-  auto* command = app.add_subcommand("status", "Links and modes, VIPs and owners, services and backends on one screen");
+  auto* command = app.add_subcommand("status", "Links and modes, VIPs and owners, peers, services and backends on one screen");
   add_output(*command, context);
   command->callback([&context] { context.action = [&context] { return status(context); }; });
 }

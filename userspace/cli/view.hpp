@@ -11,7 +11,12 @@
 
 namespace xlb {
 
-Json status_json(const Observation& seen, const Judgement& judged, std::uint64_t now_mono_ns);
+// `cluster`: what the daemon says of it (cluster_document.hpp), or null.
+Json status_json(const Observation& seen, const Judgement& judged, const Json& cluster, std::uint64_t now_mono_ns);
+// Declared peers and those that the daemon knows besides.
+Json peers_json(const Objects& objects, const std::string& own_name, const Json& cluster);
+// As much of `why` as one node knows by itself; null: no such VIP.
+Json why_json(const Observation& seen, const Judgement& judged, const Address& vip);
 Json services_json(const Observation& seen, const Judgement& judged);
 Json pools_json(const Observation& seen);
 Json pool_json(const Observation& seen, const Pool& pool);

@@ -81,7 +81,17 @@ Json refused_json(const ObjectName& name, const std::string& refusal, const Obje
   return {{"name", name.text()}, {"vip", ""}, {"ports", ports}, {"backends", Json::array()}, {"reason", refusal}};
 }
 
-Json vips_json(const Observation& seen, const Judgement& judged) {
+// Of a VIP that another node may have: who, and why not this one.
+void add_owner(Json& vip, const Json& cluster) {
+  if (cluster.is_null() || vip.at("owned").get<bool>()) return;
+  for (const Json& told : cluster.at("vips")) {
+    if (told.at("vip") != vip.at("address")) continue;
+    vip["owner"] = told.at("owner");
+    vip["reason"] = told.at("reason");
+  }
+}
+
+Json vips_json(const Observation& seen, const Judgement& judged, const Json& cluster) {
   Json vips = Json::array();
   std::set<Address> declared;
   const auto owned_now = [&](const Address& address) {
@@ -100,6 +110,7 @@ Json vips_json(const Observation& seen, const Judgement& judged) {
                     {"services", services},
                     {"links", vip.links},
                     {"reason", vip.reason}});
+    add_owner(vips.back(), cluster);
   }
   for (const auto& [address, row] : seen.installed.vips) {
     if (declared.contains(address)) continue;
@@ -126,7 +137,7 @@ Json services_json(const Observation& seen, const Judgement& judged) {
   return services;
 }
 
-Json status_json(const Observation& seen, const Judgement& judged, std::uint64_t now_mono_ns) {
+Json status_json(const Observation& seen, const Judgement& judged, const Json& cluster, std::uint64_t now_mono_ns) {
   Json links = Json::array();
   for (const AttachedLink& link : seen.attached)
     links.push_back({{"name", link.interface},
@@ -146,9 +157,10 @@ Json status_json(const Observation& seen, const Judgement& judged, std::uint64_t
   const Edits behind = nothing_attached(seen) ? Edits{} : plan(seen.installed, judged.wanted, seen.capacity);
   return {{"node", seen.machine.node_name},
           {"links", links},
-          {"vips", vips_json(seen, judged)},
+          {"draining", !cluster.is_null() && cluster.at("draining").get<bool>()},
+          {"vips", vips_json(seen, judged, cluster)},
           {"services", services_json(seen, judged)},
-          {"peers", Json::array()},
+          {"peers", peers_json(seen.objects, seen.machine.node_name, cluster)},
           {"conflicts", conflicts},
           {"try", attempt},
           {"pending_edits", behind.size()},

@@ -116,6 +116,16 @@ TEST_F(TreeTest, TheWordsOfTheCommandLine) {
            {"service", "rm", "web"},
            {"service", "ls"},
            {"service", "show", "web", "-n", "kube-system", "-o", "yaml"},
+           {"peer", "add", "pi2", "192.168.0.12"},
+           {"peer", "add", "pi2", "192.168.0.12", "fd00::12"},
+           {"peer", "rm", "pi2"},
+           {"peer", "ls", "-o", "yaml"},
+           {"peer", "key"},
+           {"peer", "key", "--import", "-", "--replace"},
+           {"why", "192.168.0.200", "-o", "json"},
+           {"why", "web", "-n", "kube-system"},
+           {"drain", "--timeout", "2m"},
+           {"undrain"},
            {"status", "-o", "wide"},
            {"stats", "--watch"},
            {"flows", "--vip", "192.168.0.200"},
@@ -130,7 +140,7 @@ TEST_F(TreeTest, TheWordsOfTheCommandLine) {
 TEST_F(TreeTest, WrongUsage) {
   for (const std::vector<std::string>& words : std::vector<std::vector<std::string>>{
            {}, {"fly"}, {"attach"}, {"attach", "eth0", "--mode", "fast"}, {"pool"}, {"pool", "add", "home"}, {"apply"},
-           {"status", "-o", "xml"}, {"service", "add", "web", "--port", "80"}, {"service", "add", "web", "--backend", "10.42.0.8"}})
+           {"status", "-o", "xml"}, {"peer"}, {"peer", "add", "pi2"}, {"peer", "key", "--import"}, {"why"}, {"drain", "now"}, {"service", "add", "web", "--port", "80"}, {"service", "add", "web", "--backend", "10.42.0.8"}})
     EXPECT_FALSE(parses(words)) << (words.empty() ? "" : words[0]);
 }
 

@@ -75,7 +75,7 @@ class ViewTest : public testing::Test {
 };
 
 TEST_F(ViewTest, StatusKeepsItsSchemaAndTellsWhatIsInForce) {
-  const Json status = status_json(seen_, judged_, 0);
+  const Json status = status_json(seen_, judged_, Json(), 0);
   expect_valid(status, "status");
   EXPECT_EQ(status["node"], "pi1");
   EXPECT_EQ(status["links"][0]["mode"], "tc");
@@ -101,20 +101,20 @@ TEST_F(ViewTest, StatusKeepsItsSchemaAndTellsWhatIsInForce) {
 TEST_F(ViewTest, StatusBelievesTheTablesAndNotTheDeclarations) {
   seen_.installed.vips.begin()->second.owned_epoch = 0;
   seen_.node.try_mono_ns = 5 * XLB_SECOND_NS;
-  Json status = status_json(seen_, judged_, 2 * XLB_SECOND_NS);
+  Json status = status_json(seen_, judged_, Json(), 2 * XLB_SECOND_NS);
   expect_valid(status, "status");
   EXPECT_EQ(status["vips"][0]["owned"], false);
   EXPECT_EQ(status["vips"][0]["owner"], "");
   EXPECT_NE(status["pending_edits"], 0);
   EXPECT_EQ(status["try"]["seconds_left"], 3);
-  status = status_json(seen_, judged_, 6 * XLB_SECOND_NS);
+  status = status_json(seen_, judged_, Json(), 6 * XLB_SECOND_NS);
   EXPECT_EQ(status["try"]["over"], true);
 }
 
 TEST_F(ViewTest, StatusWithoutALink) {
   seen_.attached.clear();
   seen_.installed = {};
-  const Json status = status_json(seen_, judged_, 0);
+  const Json status = status_json(seen_, judged_, Json(), 0);
   expect_valid(status, "status");
   EXPECT_TRUE(status["links"].empty());
   EXPECT_EQ(status["vips"][0]["owned"], false);
@@ -191,6 +191,75 @@ TEST_F(ViewTest, Flows) {
   flows = flows_json(seen_, judged_, {row}, filter, late);
   ASSERT_EQ(flows.size(), 1u);
   EXPECT_EQ(flows[0]["state"], "over");
+}
+
+TEST_F(ViewTest, PeersAsDeclaredAndAsTheDaemonKnowsThem) {
+  const auto node = [](const std::string& name, const std::string& text) {
+    Node made;
+    made.name = name;
+    if (!text.empty()) made.addresses = {address(text)};
+    return made;
+  };
+  seen_.objects.nodes = {node("pi3", "192.168.0.13"), node("pi1", "192.168.0.11"), node("pi2", "192.168.0.12")};
+  Json peers = peers_json(seen_.objects, "pi1", Json());
+  expect_valid(peers, "peers");
+  ASSERT_EQ(peers.size(), 2u) << "this node is not its own peer";
+  EXPECT_EQ(peers[0]["name"], "pi2");
+  EXPECT_EQ(peers[0]["address"], "192.168.0.12");
+  EXPECT_EQ(peers[0]["state"], "unknown");
+  EXPECT_NE(peers[0]["reason"].get<std::string>().find("no daemon"), std::string::npos);
+
+  const Json cluster = Json::parse(R"({"draining": true, "peers": [
+    {"name": "pi9", "address": "192.168.0.19", "state": "reached", "detection_ms": 0, "last_change": null, "reason": "not declared on this node"},
+    {"name": "pi2", "address": "", "state": "lost", "detection_ms": 91, "last_change": "2026-01-31T12:00:00.125Z", "reason": "silent"}],
+    "vips": [{"vip": "192.168.0.200", "owner": "pi2", "reason": "pi2 claims it"}]})");
+  peers = peers_json(seen_.objects, "pi1", cluster);
+  expect_valid(peers, "peers");
+  ASSERT_EQ(peers.size(), 3u);
+  EXPECT_EQ(peers[0]["address"], "192.168.0.12") << "declared, where it has not stated one";
+  EXPECT_EQ(peers[0]["state"], "lost");
+  EXPECT_EQ(peers[1]["name"], "pi3");
+  EXPECT_NE(peers[1]["reason"].get<std::string>().find("not known yet"), std::string::npos);
+  EXPECT_EQ(peers[2]["name"], "pi9");
+
+  Json status = status_json(seen_, judged_, cluster, 0);
+  expect_valid(status, "status");
+  EXPECT_EQ(status["peers"], peers);
+  EXPECT_EQ(status["draining"], true);
+  EXPECT_EQ(status["vips"][0]["owner"], "pi1") << "the tables say so";
+  seen_.installed.vips.at(address("192.168.0.200")).owned_epoch = 0;
+  status = status_json(seen_, judged_, cluster, 0);
+  EXPECT_EQ(status["vips"][0]["owner"], "pi2");
+  EXPECT_EQ(status["vips"][0]["reason"], "pi2 claims it");
+  EXPECT_EQ(status["vips"][0]["owned"], false);
+}
+
+TEST_F(ViewTest, WhyAsFarAsOneNodeKnows) {
+  Node other;
+  other.name = "pi2";
+  seen_.objects.nodes = {other};
+  Json why = why_json(seen_, judged_, address("192.168.0.200"));
+  expect_valid(why, "why");
+  EXPECT_EQ(why["owner"], "pi1");
+  ASSERT_EQ(why["candidates"].size(), 2u);
+  EXPECT_EQ(why["candidates"][0]["node"], "pi1");
+  EXPECT_EQ(why["candidates"][0]["eligible"], true);
+  EXPECT_EQ(why["candidates"][1]["node"], "pi2");
+  EXPECT_NE(why["candidates"][1]["reason"].get<std::string>().find("not known"), std::string::npos);
+  expect_valid({{"service", "default/web"}, {"reason", ""}, {"vips", Json::array({why})}}, "why");
+  EXPECT_TRUE(why_json(seen_, judged_, address("192.168.0.9")).is_null());
+
+  seen_.machine.places.clear();
+  judge();
+  why = why_json(seen_, judged_, address("192.168.0.200"));
+  EXPECT_EQ(why["candidates"][0]["eligible"], false);
+  EXPECT_EQ(why["candidates"][0]["reason"], judged_.desired.vips[0].obstacle);
+  EXPECT_NE(why["candidates"][0]["reason"], "");
+
+  seen_.attached.clear();
+  why = why_json(seen_, judged_, address("192.168.0.200"));
+  EXPECT_EQ(why["owner"], "");
+  EXPECT_NE(why["reason"].get<std::string>().find("xdp-lb attach"), std::string::npos);
 }
 
 TEST_F(ViewTest, Events) {
