@@ -84,7 +84,7 @@ void tell_key(const std::string& what, const std::string& file, std::uint32_t fi
             << " | ssh NODE sudo xdp-lb peer key --import -\n"
                "or type the line that is in the file at `xdp-lb peer key --import -` there. It is a secret: who has "
                "it is a peer.\n"
-               "A daemon that runs takes another key up when it is restarted: systemctl restart xdp-lb\n";
+               "A daemon that runs takes it up within a minute; at once: systemctl reload xdp-lb\n";
 }
 
 int key(const Context& context, const KeyArguments& arguments) {
