@@ -42,8 +42,14 @@ std::optional<Refusal> Assembly::vouched(std::uint32_t key, std::span<const std:
   return seal_->holds(sealed, seal) ? std::nullopt : std::optional(Refusal::wrong_seal);
 }
 
-std::optional<Refusal> Assembly::outdated(const Sender& sender, const Order& order, const Mac& from) const {
-  if (!sender.newest || order > *sender.newest) return std::nullopt;
+std::optional<Refusal> Assembly::outdated(const Sender& sender, const Order& order, const Mac& from,
+                                          std::uint64_t at_ns) const {
+  if (!sender.newest) return std::nullopt;
+  // A copied disk: the twin has joined more often than the one whose name it bears, whom nobody would hear any more. A node with
+  // several links speaks from several MACs, but lives one life at a time.
+  const bool twin = sender.mac && *sender.mac != from && order.first != sender.newest->first;
+  if (twin && order > *sender.newest && at_ns - sender.heard_ns < kTwinKeptOutNs) return Refusal::second_sender;
+  if (order > *sender.newest) return std::nullopt;
   if (order == *sender.newest) return Refusal::duplicate;
   if (order.first == sender.newest->first && sender.newest->second - order.second < kWindow) return Refusal::late;
   return sender.mac && *sender.mac != from ? Refusal::second_sender : Refusal::replayed;
@@ -78,7 +84,7 @@ Assembly::Taken Assembly::take(std::span<const std::uint8_t> datagram, const Mac
   Sender& sender = sender_of(piece.sender, at_ns);
   // The MAC of what was passed on is the relayer's and tells nothing about the sender.
   const Order order{piece.incarnation, piece.sequence};
-  if (const auto old = outdated(sender, order, relayer ? sender.mac.value_or(from) : from)) return refuse(*old);
+  if (const auto old = outdated(sender, order, relayer ? sender.mac.value_or(from) : from, at_ns)) return refuse(*old);
   if (const auto wrong = keep(sender, piece, octets, relayer, at_ns)) return refuse(*wrong);
   const auto found = sender.unfinished.find(order);
   if (found == sender.unfinished.end() || found->second.octets.size() < found->second.pieces) return {};

@@ -43,6 +43,7 @@ class Assembly {
   static constexpr std::size_t kUnfinished = 2;                // statements of one sender
   static constexpr std::size_t kUnfinishedBytes = 4u << 20;    // of all
   static constexpr std::uint64_t kPatienceNs = 1'000'000'000;  // a statement's pieces leave within milliseconds
+  static constexpr std::uint64_t kTwinKeptOutNs = 2'000'000'000;  // many statements: one that speaks this often lives
   static constexpr std::uint64_t kWindow = 64;  // sequence numbers back: a straggler; further: replayed
 
   // `seal`: absent without a key.
@@ -87,7 +88,8 @@ class Assembly {
   Assembly(std::uint64_t own, std::optional<Seal> seal) : own_(own), seal_(std::move(seal)) {}
   [[nodiscard]] std::optional<Refusal> vouched(std::uint32_t key, std::span<const std::uint8_t> sealed,
                                                std::span<const std::uint8_t> seal) const;
-  [[nodiscard]] std::optional<Refusal> outdated(const Sender& sender, const Order& order, const Mac& from) const;
+  [[nodiscard]] std::optional<Refusal> outdated(const Sender& sender, const Order& order, const Mac& from,
+                                                std::uint64_t at_ns) const;
   std::optional<Refusal> keep(Sender& sender, const Piece& piece, std::span<const std::uint8_t> octets,
                               std::optional<std::uint64_t> relayer, std::uint64_t at_ns);
   Taken complete(Sender& sender, const Order& order, const Mac& from);

@@ -143,7 +143,22 @@ TEST_F(AssemblyTest, TheSameNameFromAnotherMac) {
   Statement other = statement(6, 1, 60), twin = other;
   twin.version = "9.9.9";
   EXPECT_FALSE(take(sealed(other).at(0)).refusal);
-  EXPECT_TRUE(is(take(sealed(twin).at(0), kPi2), Refusal::piece_differs));
+  EXPECT_TRUE(is(take(sealed(twin).at(0)), Refusal::piece_differs));
+}
+
+// A disk was copied: the twin has started more often. Whoever speaks keeps its name until it falls silent.
+TEST_F(AssemblyTest, ATwinDoesNotSilenceTheNodeWhoseNameItBears) {
+  const auto at = [&](const Statement& said, const Mac& from, std::uint64_t ms) {
+    Assembly::Taken taken;
+    for (const Octets& datagram : sealed(said)) taken = keyed_.take(datagram, from, ms * 1'000'000);
+    return taken;
+  };
+  EXPECT_TRUE(at(statement(5, 100), kPi1, 1000).heard);
+  EXPECT_TRUE(is(at(statement(8, 1), kPi2, 1100), Refusal::second_sender));
+  EXPECT_TRUE(at(statement(5, 101), kPi1, 1200).heard);
+  EXPECT_TRUE(at(statement(5, 102), kPi2, 1300).heard) << "another link of the same node";
+  EXPECT_TRUE(at(statement(6, 1), kPi2, 1400).heard) << "started again";
+  EXPECT_TRUE(at(statement(8, 2), kPi1, 3400).heard) << "the other has been silent for long";
 }
 
 TEST_F(AssemblyTest, OwnStatementsComeBackAndOwnNamesClash) {
