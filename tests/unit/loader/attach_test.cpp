@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include "loader/bpf_link.hpp"
+#include "loader/kernel_features.hpp"
 #include "loader/kernel_tables.hpp"
 #include "loader/pins.hpp"
 #include "loader/program_facts.hpp"
@@ -87,6 +88,25 @@ TEST_P(AttachInEveryMode, AgainChangesNothing) {
 
 TEST_F(AttachTest, AutoTakesTcOnAVethAndSaysWhy) {
   EXPECT_TRUE(has(attach("lan0", AttachMode::automatic).reason, "veth"));
+}
+
+// A veth's far end is a sender on this machine, which leaves checksums to be finished: its frames are the twin's to send.
+TEST_F(AttachTest, XdpSendsNothingOfAVethsOn) {
+  EXPECT_TRUE(has_whole_frames("e1000e"));
+  EXPECT_TRUE(has_whole_frames("virtio_net"));
+  EXPECT_FALSE(has_whole_frames("veth"));
+  EXPECT_FALSE(has_whole_frames(""));  // it does not say
+  for (const AttachMode mode : {AttachMode::native, AttachMode::generic, AttachMode::tc}) {
+    attach("lan0", mode);
+    auto tables = KernelTables::open(pin_dir());
+    ASSERT_TRUE(tables) << tables.error().text;
+    auto row = tables->link({ifindex("lan0"), 0});
+    ASSERT_TRUE(row && *row);
+    EXPECT_EQ((*row)->flags & XLB_LINK_XDP_SENDS, 0u);
+    // As if another driver had been there before: each attach says anew.
+    (*row)->flags |= XLB_LINK_XDP_SENDS;
+    ASSERT_TRUE(tables->apply(EditLink{{ifindex("lan0"), 0}, **row}));
+  }
 }
 
 TEST_F(AttachTest, AutoTakesTcWhereTheDriverHasNoNativeXdp) {
