@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstddef>
+#include <memory>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -20,12 +21,12 @@ struct Declared {
   std::string source;
   int line = 0;
   std::size_t document = 0;  // of the text, counted from 0
-  Object object;
+  std::shared_ptr<const Object> object;
 };
 
-// Every object of the text, each valid by itself.
+// Every object of the text, each valid by itself. Documents that `memory` knows are not parsed again.
 Result<std::vector<Declared>> declared_in(std::string_view text, const std::string& source,
-                                          std::vector<std::string>& warnings);
+                                          std::vector<std::string>& warnings, DocumentMemory* memory = nullptr);
 // Just their names.
 Result<std::vector<ObjectId>> names_in(std::string_view text, const std::string& source);
 // Each object of one document as a text of its own: the document's own bytes where it holds only one.

@@ -7,6 +7,7 @@
 #include <utility>
 
 #include "userspace/config/declared.hpp"
+#include "userspace/config/document_memory.hpp"
 #include "userspace/config/journal.hpp"
 #include "userspace/config/manifests.hpp"
 #include "userspace/config/sealed_json.hpp"
@@ -41,7 +42,7 @@ Error too_many(const std::filesystem::path& folder) {
       folder.string());
 }
 
-Result<Loaded> load(const std::filesystem::path& path) {
+Result<Loaded> load(const std::filesystem::path& path, DocumentMemory* memory = nullptr) {
   auto lock = FolderLock::shared(path);
   if (!lock) return lock.error();
   DiskFolder folder(path, kMode);
@@ -49,7 +50,7 @@ Result<Loaded> load(const std::filesystem::path& path) {
   if (!texts) return texts.error();
   Loaded loaded;
   for (auto& [name, text] : *texts) {
-    auto declared = declared_in(text, folder.path_of(name), loaded.warnings);
+    auto declared = declared_in(text, folder.path_of(name), loaded.warnings, memory);
     if (!declared) return declared.error();
     std::move(declared->begin(), declared->end(), std::back_inserter(loaded.declared));
     if (loaded.declared.size() > kMaxObjects) return too_many(path);
@@ -181,9 +182,10 @@ Result<Incoming> read_incoming(const std::vector<NamedText>& documents) {
 
 }  // namespace
 
-Result<ParsedManifests> read_manifests(const std::filesystem::path& folder) {
-  auto loaded = load(folder);
+Result<ParsedManifests> read_manifests(const std::filesystem::path& folder, DocumentMemory* memory) {
+  auto loaded = load(folder, memory);
   if (!loaded) return loaded.error();
+  if (memory != nullptr) memory->known().forget_unused();
   auto objects = together(loaded->declared);
   if (!objects) return objects.error();
   return ParsedManifests{std::move(*objects), std::move(loaded->warnings)};
@@ -211,7 +213,7 @@ Result<PreparedChange> prepare_apply(const std::filesystem::path& path, const st
       change = Change::created;
       created.emplace_back(one.id, body);
       after.push_back(one);
-    } else if (!(after[stands->second].object == one.object)) {
+    } else if (!(*after[stands->second].object == *one.object)) {
       change = Change::configured;
       changed[one.id] = body;
       after[stands->second].object = one.object;

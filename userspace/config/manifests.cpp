@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "userspace/config/declared.hpp"
+#include "userspace/config/document_memory.hpp"
 #include "userspace/config/text.hpp"
 #include "userspace/core/allocator.hpp"
 
@@ -39,14 +40,18 @@ Result<void> take_root(const YamlNode& root, const std::string& source, std::siz
   return {};
 }
 
+Result<void> each_object_of(std::string_view text, const std::string& source, const Document& document,
+                            std::size_t number, const Take& take) {
+  auto root = parse_yaml(document.in(text), source, document.line);
+  if (!root) return root.error();
+  return *root ? take_root(**root, source, number, take) : Result<void>();
+}
+
 Result<void> each_object(std::string_view text, const std::string& source, const Take& take) {
   if (auto sound = check_text(text, source); !sound) return sound;
   const std::vector<Document> documents = split_documents(text);
   for (std::size_t i = 0; i < documents.size(); ++i) {
-    auto root = parse_yaml(documents[i].in(text), source, documents[i].line);
-    if (!root) return root.error();
-    if (!*root) continue;
-    if (auto taken = take_root(**root, source, i, take); !taken) return taken;
+    if (auto taken = each_object_of(text, source, documents[i], i, take); !taken) return taken;
   }
   return {};
 }
@@ -81,7 +86,7 @@ Objects first_of(const std::vector<Declared>& declared, std::size_t count) {
     void operator()(const NamespaceLabels& ns) const { to.namespaces[ns.name] = ns.labels; }
   };
   Objects objects;
-  for (std::size_t i = 0; i < count; ++i) std::visit(Adder{objects}, declared[i].object);
+  for (std::size_t i = 0; i < count; ++i) std::visit(Adder{objects}, *declared[i].object);
   return objects;
 }
 
@@ -92,19 +97,40 @@ std::string ObjectId::text() const {
 }
 
 Result<std::vector<Declared>> declared_in(std::string_view text, const std::string& source,
-                                          std::vector<std::string>& warnings) {
+                                          std::vector<std::string>& warnings, DocumentMemory* memory) {
+  if (auto sound = check_text(text, source); !sound) return sound.error();
   std::vector<Declared> out;
-  auto done = each_object(text, source, [&](const YamlNode& node, std::size_t document, bool) -> Result<void> {
-    Reading reading(source, node);
-    const std::optional<ObjectId> id = read_identity(reading);
-    if (!id) return *reading.error();
-    Declared declared{*id, source, node.line, document, read_object(*id, reading)};
-    if (reading.error()) return *reading.error();
-    warnings.insert(warnings.end(), reading.warnings().begin(), reading.warnings().end());
-    out.push_back(std::move(declared));
-    return out.size() > kMaxObjects ? too_many(source) : Result<void>{};
-  });
-  if (!done) return done.error();
+  const std::vector<Document> documents = split_documents(text);
+  for (std::size_t i = 0; i < documents.size(); ++i) {
+    const Document& document = documents[i];
+    const std::vector<Declared>* known = memory == nullptr ? nullptr : memory->known().find(document.in(text));
+    if (known != nullptr) {
+      for (const Declared& one : *known) {
+        out.push_back({one.id, source, document.line + one.line, i, one.object});
+      }
+      if (out.size() > kMaxObjects) return too_many(source).error();
+      continue;
+    }
+    const std::size_t first = out.size();
+    const std::size_t said = warnings.size();
+    const auto take = [&](const YamlNode& node, std::size_t number, bool) -> Result<void> {
+      Reading reading(source, node);
+      const std::optional<ObjectId> id = read_identity(reading);
+      if (!id) return *reading.error();
+      Declared declared{*id, source, node.line, number, std::make_shared<const Object>(read_object(*id, reading))};
+      if (reading.error()) return *reading.error();
+      warnings.insert(warnings.end(), reading.warnings().begin(), reading.warnings().end());
+      out.push_back(std::move(declared));
+      return out.size() > kMaxObjects ? too_many(source) : Result<void>{};
+    };
+    if (auto taken = each_object_of(text, source, document, i, take); !taken) return taken.error();
+    // Warnings name the place, so what was warned about is read again.
+    if (memory != nullptr && warnings.size() == said) {
+      std::vector<Declared> found(out.begin() + static_cast<std::ptrdiff_t>(first), out.end());
+      for (Declared& one : found) one.line -= document.line;
+      memory->known().keep(document.in(text), std::move(found));
+    }
+  }
   return out;
 }
 

@@ -5,6 +5,7 @@
 
 #include <cstdint>
 #include <filesystem>
+#include <memory>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -26,9 +27,25 @@ struct ParsedManifests {
 // validate() of the core has been applied to all of them together.
 Result<ParsedManifests> parse_manifests(std::string_view yaml, const std::string& source);
 
+// What documents said when the folder was read last, by their text: parsing YAML takes ten times as long as all that
+// follows from it. What is no longer in the folder is forgotten. With it and without it the result is the same.
+class DocumentMemory {
+ public:
+  DocumentMemory();
+  DocumentMemory(DocumentMemory&&) noexcept;
+  DocumentMemory& operator=(DocumentMemory&&) noexcept;
+  ~DocumentMemory();
+
+  struct Known;
+  Known& known() { return *known_; }
+
+ private:
+  std::unique_ptr<Known> known_;
+};
+
 // Every *.yaml and *.yml in the folder, by name; a missing folder is an empty one. Duplicates across files are
 // refused, naming both files. validate() of the core has been applied to the whole.
-Result<ParsedManifests> read_manifests(const std::filesystem::path& folder);
+Result<ParsedManifests> read_manifests(const std::filesystem::path& folder, DocumentMemory* memory = nullptr);
 
 // Identity of an object in the store.
 struct ObjectId {

@@ -365,7 +365,7 @@ Result<Outcome> Reconciler::carry_out(const Observation& seen, const Judgement& 
 }
 
 Result<Outcome> Reconciler::pass(const PassOptions& options) {
-  auto manifests = read_manifests(settings_.manifests());
+  auto manifests = read_manifests(settings_.manifests(), &documents_);
   if (!manifests) return manifests.error();
   auto seen = observe(std::move(manifests->objects), std::move(manifests->warnings), options);
   if (!seen) return seen.error();

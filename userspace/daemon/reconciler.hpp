@@ -156,6 +156,7 @@ class Reconciler {
   Edges edges_;
   std::function<std::optional<PeerFacts>()> peer_facts_ = [] { return std::nullopt; };
   // Of earlier passes of this process.
+  DocumentMemory documents_;
   std::map<Address, Place> places_;
   SlotMemory slots_;
   ConfigurationHash configuration_;

@@ -4,7 +4,11 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <filesystem>
+#include <fstream>
+
 #include "tests/unit/config/temporary_folder.hpp"
+#include "userspace/config/document_memory.hpp"
 #include "userspace/config/folder.hpp"
 #include "userspace/config/manifests.hpp"
 
@@ -259,6 +263,44 @@ TEST_F(Manifests, UnchangedNeedsNoWrite) {
   ASSERT_TRUE(change);
   EXPECT_TRUE(change->edits.empty());
   EXPECT_TRUE(commit(*change));
+}
+
+TEST_F(Manifests, WhatIsRememberedIsWhatIsRead) {
+  const auto write = [&](const std::string& name, const std::string& text) {
+    std::ofstream(folder.path() / name) << text;
+  };
+  DocumentMemory memory;
+  const auto agree = [&] {
+    const auto fresh = read_manifests(folder.path());
+    const auto remembered = read_manifests(folder.path(), &memory);
+    ASSERT_EQ(static_cast<bool>(fresh), static_cast<bool>(remembered));
+    if (!fresh) {
+      EXPECT_EQ(fresh.error().text, remembered.error().text);
+      return;
+    }
+    EXPECT_EQ(fresh->objects, remembered->objects);
+    EXPECT_EQ(fresh->warnings, remembered->warnings);
+  };
+  write("a.yaml", pool("one", "192.168.0.1-192.168.0.9") + "---\n" + node("pi1"));
+  write("b.yaml", node("pi2"));
+  agree();
+  agree();
+  write("b.yaml", "# moved down\n---\n" + node("pi2", "b"));
+  agree();
+  write("c.yaml", pool("two", "192.168.1.0/24") + "---\n" + pool("three", "192.168.0.5-192.168.0.6"));  // overlaps
+  agree();
+  write("c.yaml", "\n\n" + pool("two", "192.168.1.7/24"));  // warned about, every time
+  agree();
+  agree();
+  write("d.yaml", "# one line more\n" + node("pi1"));  // a duplicate, by its line
+  agree();
+  write("d.yaml", "kind: Nonsense\n");
+  agree();
+  std::filesystem::remove(folder.path() / "d.yaml");
+  std::filesystem::remove(folder.path() / "a.yaml");
+  agree();
+  agree();  // what a refused folder held is kept until it could be read again
+  EXPECT_EQ(memory.known().documents.size(), 2U) << "those of b.yaml; what warns is not kept";
 }
 
 }  // namespace
