@@ -192,7 +192,7 @@ Result<Tables> KernelTables::read() {
   if (!done) return done.error();
   done = maps_.backends.each([&](std::uint32_t id, const lb_backend& row) {
     constexpr lb_backend never_used{};
-    if (!same_row(row, never_used)) tables.backends.emplace_hint(tables.backends.end(), id, row);
+    if (!same_row(row, never_used)) tables.backends.append(id, row);
   });
   if (!done) return done.error();
   done = maps_.sources.each([&](const lb_source_key& key, const lb_source& value) {

@@ -168,29 +168,10 @@ bool fill_bits(std::array<std::uint8_t, 16>& bytes, std::size_t begin, bool ones
 
 }  // namespace
 
-Family Address::family() const {
-  for (std::size_t i = 0; i < mapped_bytes - 2; ++i) {
-    if (bytes[i] != 0) return Family::ipv6;
-  }
-  return bytes[10] == 0xff && bytes[11] == 0xff ? Family::ipv4 : Family::ipv6;
-}
-
 bool Address::unspecified() const {
   const std::size_t begin = family() == Family::ipv4 ? mapped_bytes : 0;
   return std::all_of(bytes.begin() + static_cast<std::ptrdiff_t>(begin), bytes.end(),
                      [](std::uint8_t byte) { return byte == 0; });
-}
-
-lb_addr Address::to_abi() const {
-  lb_addr address{};
-  std::memcpy(&address, bytes.data(), bytes.size());
-  return address;
-}
-
-Address Address::from_abi(const lb_addr& address) {
-  Address result;
-  std::memcpy(result.bytes.data(), &address, result.bytes.size());
-  return result;
 }
 
 Address Address::from_ipv4(std::array<std::uint8_t, 4> bytes) {

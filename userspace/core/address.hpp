@@ -4,8 +4,11 @@
 #pragma once
 
 #include <array>
+#include <bit>
 #include <compare>
+#include <cstddef>
 #include <cstdint>
+#include <cstring>
 #include <string>
 #include <string_view>
 
@@ -19,15 +22,37 @@ enum class Family : std::uint8_t { ipv4, ipv6 };
 struct Address {
   std::array<std::uint8_t, 16> bytes{};
 
-  [[nodiscard]] Family family() const;
+  [[nodiscard]] Family family() const { return half(0) == 0 && half(8) >> 32 == 0xffff ? Family::ipv4 : Family::ipv6; }
   [[nodiscard]] bool unspecified() const;  // :: or 0.0.0.0
-  [[nodiscard]] lb_addr to_abi() const;
-  static Address from_abi(const lb_addr& address);
+  [[nodiscard]] lb_addr to_abi() const {
+    lb_addr address;
+    std::memcpy(&address, bytes.data(), sizeof address);
+    return address;
+  }
+  static Address from_abi(const lb_addr& address) {
+    Address result;
+    std::memcpy(result.bytes.data(), &address, sizeof address);
+    return result;
+  }
   static Address from_ipv4(std::array<std::uint8_t, 4> bytes);
   [[nodiscard]] std::string text() const;  // 192.168.0.200, fd00::1 (RFC 5952)
   // The next address; wraps at the end of the family's space.
   [[nodiscard]] Address next() const;
-  auto operator<=>(const Address&) const = default;
+
+  // Addresses are what nearly every map here is searched by: two comparisons of words, not sixteen of bytes.
+  friend bool operator==(const Address& left, const Address& right) {
+    return std::memcmp(left.bytes.data(), right.bytes.data(), sizeof left.bytes) == 0;
+  }
+  friend std::strong_ordering operator<=>(const Address& left, const Address& right) {
+    const auto order = left.half(0) <=> right.half(0);
+    return order != 0 ? order : left.half(8) <=> right.half(8);
+  }
+  // Eight of the bytes as a number, the first one weighs most.
+  [[nodiscard]] std::uint64_t half(std::size_t from) const {
+    std::uint64_t value = 0;
+    std::memcpy(&value, bytes.data() + from, sizeof value);
+    return std::endian::native == std::endian::little ? __builtin_bswap64(value) : value;
+  }
 };
 
 // Dotted quad without leading zeros, or any RFC 4291 text form; no zone, no blanks.

@@ -68,7 +68,7 @@ struct Applier {
       return;
     }
     std::copy(edit.slots.begin(), edit.slots.end(),
-              range->second.begin() + static_cast<std::ptrdiff_t>(edit.base - range->first));
+              range->second.own().begin() + static_cast<std::ptrdiff_t>(edit.base - range->first));
     if (all_zero(range->second)) tables.slots.erase(range);
   }
 };

@@ -118,9 +118,11 @@ class Search {
       const auto target = target_port(port_, *slice);
       if (!target || *target == 0) continue;
       found_.has_port = true;
+      found_.candidates.reserve(found_.candidates.size() + slice->endpoints.size());
       for (const Endpoint& endpoint : slice->endpoints) consider(endpoint, *target);
     }
-    std::sort(found_.candidates.begin(), found_.candidates.end(), by_endpoint);
+    if (!std::is_sorted(found_.candidates.begin(), found_.candidates.end(), by_endpoint))
+      std::sort(found_.candidates.begin(), found_.candidates.end(), by_endpoint);
     const auto end = std::unique(found_.candidates.begin(), found_.candidates.end(), same_endpoint);
     found_.candidates.erase(end, found_.candidates.end());
     return std::move(found_);
@@ -141,8 +143,9 @@ class Search {
     backend.protocol = port_.protocol;
     backend.node = endpoint.node.empty() ? machine_.node_name : endpoint.node;
     const bool here = backend.node == machine_.node_name;
-    const auto place = machine_.places.find(*address);
-    if (here && place != machine_.places.end()) backend.place = place->second;
+    if (here) {
+      if (const auto place = machine_.places.find(*address); place != machine_.places.end()) backend.place = place->second;
+    }
     if (const std::string why = obstacle(here ? "" : backend.node, *address, peers_, vips_, backend.place);
         !why.empty()) {
       found_.left_out.push_back(address->text() + " " + why);
@@ -206,6 +209,7 @@ PortBackends find_backends(const Service& service, const ServicePort& port, Fami
                           [&](const Candidate& one) { return one.here && one.standing == taking; })) {
     result.empty_reason = "none of its endpoints that take flows is on this node, as externalTrafficPolicy Local asks";
   }
+  result.backends.reserve(found.candidates.size());
   for (Candidate& candidate : found.candidates) {
     candidate.backend.draining = candidate.standing != taking;
     result.backends.push_back(std::move(candidate.backend));

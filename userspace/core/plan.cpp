@@ -69,7 +69,7 @@ auto remover(Edits& phase) {
 }
 
 struct Ranges {
-  const std::map<std::uint32_t, std::vector<lb_slot>>& slots;
+  const std::map<std::uint32_t, Slots>& slots;
 
   // The ranges that [base, base + size) touches, in order.
   template <typename Visit>
@@ -142,7 +142,7 @@ class Planner {
   }
 
   // Is the installed range left as it is, or replaced in place by the service that has it?
-  [[nodiscard]] bool range_in_the_way(std::uint32_t base, const std::vector<lb_slot>& old_slots) const {
+  [[nodiscard]] bool range_in_the_way(std::uint32_t base, const Slots& old_slots) const {
     const auto same_base = wanted_.slots.find(base);
     if (same_base != wanted_.slots.end() && same_base->second.size() == old_slots.size()) return false;
     bool touched = false;
@@ -218,8 +218,10 @@ class Planner {
     }
   }
 
-  void write_runs(std::uint32_t base, const std::vector<lb_slot>& from, const std::vector<lb_slot>& to) {
-    if (same_slots(from, to)) return;
+  void write_runs(std::uint32_t base, const Slots& old_slots, const Slots& new_slots) {
+    if (same_slots(old_slots, new_slots)) return;
+    const std::vector<lb_slot>& from = old_slots;
+    const std::vector<lb_slot>& to = new_slots;
     std::size_t begin = to.size();  // of the run being gathered; none yet
     std::size_t end = 0;            // one past its last different slot
     const auto flush = [&] {

@@ -5,7 +5,6 @@
 #include <cstdint>
 #include <cstring>
 #include <type_traits>
-#include <vector>
 
 #include "maps/abi.h"
 
@@ -15,11 +14,6 @@ template <typename Row>
 bool same_row(const Row& left, const Row& right) {
   static_assert(std::is_trivially_copyable_v<Row>);
   return std::memcmp(&left, &right, sizeof(Row)) == 0;
-}
-
-inline bool same_slots(const std::vector<lb_slot>& left, const std::vector<lb_slot>& right) {
-  return left.size() == right.size() &&
-         (left.empty() || std::memcmp(left.data(), right.data(), left.size() * sizeof(lb_slot)) == 0);
 }
 
 // Where in xlb_slots; a count of 0: nowhere.

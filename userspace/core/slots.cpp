@@ -14,6 +14,7 @@
 #include "userspace/core/slots.hpp"
 
 #include <algorithm>
+#include <cstring>
 
 namespace xlb {
 namespace {
@@ -36,12 +37,6 @@ constexpr std::uint64_t mix(std::uint64_t value) {
   return value ^ value >> 32;
 }
 
-std::uint64_t big_endian(const std::uint8_t* bytes) {
-  std::uint64_t value = 0;
-  for (int i = 0; i < 8; ++i) value = value << 8 | bytes[i];
-  return value;
-}
-
 bool before(const SlotCandidate& left, const SlotCandidate& right) {
   return left.address != right.address ? left.address < right.address : left.port < right.port;
 }
@@ -49,8 +44,8 @@ bool before(const SlotCandidate& left, const SlotCandidate& right) {
 }  // namespace
 
 std::uint64_t hash_endpoint(const Address& address, std::uint16_t port) {
-  std::uint64_t hash = mix(root5 ^ big_endian(address.bytes.data()));
-  hash = mix(hash ^ big_endian(address.bytes.data() + 8));
+  std::uint64_t hash = mix(root5 ^ address.half(0));
+  hash = mix(hash ^ address.half(8));
   return mix(hash ^ port);
 }
 
@@ -90,7 +85,28 @@ std::vector<SlotPair> fill_slots(std::span<const SlotCandidate> candidates, std:
   return slots;
 }
 
-const std::vector<SlotPair>& SlotMemory::fill(std::span<const SlotCandidate> candidates, std::uint32_t count) {
+std::vector<lb_slot>& Slots::own() {
+  if (!slots_) {
+    slots_ = std::make_shared<std::vector<lb_slot>>();
+  } else if (slots_.use_count() > 1) {
+    slots_ = std::make_shared<std::vector<lb_slot>>(*slots_);
+  }
+  return *slots_;
+}
+
+const std::vector<lb_slot>& Slots::all() const {
+  static const std::vector<lb_slot> none;
+  return slots_ ? *slots_ : none;
+}
+
+bool same_slots(const Slots& left, const Slots& right) {
+  if (left.slots_ == right.slots_) return true;
+  const std::vector<lb_slot>& a = left.all();
+  const std::vector<lb_slot>& b = right.all();
+  return a.size() == b.size() && (a.empty() || std::memcmp(a.data(), b.data(), a.size() * sizeof(lb_slot)) == 0);
+}
+
+Slots SlotMemory::fill(std::span<const SlotCandidate> candidates, std::uint32_t count) {
   std::uint64_t hash = root5 ^ count;
   for (const SlotCandidate& candidate : candidates) {
     hash = mix(hash ^ hash_endpoint(candidate.address, candidate.port)) ^ candidate.id;
@@ -99,7 +115,9 @@ const std::vector<SlotPair>& SlotMemory::fill(std::span<const SlotCandidate> can
   if (entry.slots.size() != count ||
       !std::equal(entry.candidates.begin(), entry.candidates.end(), candidates.begin(), candidates.end())) {
     entry.candidates.assign(candidates.begin(), candidates.end());
-    entry.slots = fill_slots(candidates, count);
+    std::vector<lb_slot>& rows = (entry.slots = Slots()).own();
+    rows.reserve(count);
+    for (const SlotPair& pair : fill_slots(candidates, count)) rows.push_back({pair.first, pair.second});
   }
   entry.used = true;
   return entry.slots;

@@ -4,10 +4,13 @@
 #pragma once
 
 #include <cstdint>
+#include <memory>
 #include <span>
 #include <unordered_map>
+#include <utility>
 #include <vector>
 
+#include "maps/abi.h"
 #include "userspace/core/address.hpp"
 
 namespace xlb {
@@ -37,12 +40,36 @@ std::uint32_t slot_count(std::size_t backends);
 std::vector<SlotPair> fill_slots(std::span<const SlotCandidate> candidates, std::uint32_t count);
 std::vector<SlotPair> fill_slots(std::span<const SlotCandidate> candidates);
 
+// The slots of one service, shared by all Tables that hold them: a copy is a pointer, and what is shared is equal
+// without a look. Whoever changes them gets a copy of his own.
+class Slots {
+ public:
+  Slots() = default;
+  Slots(std::vector<lb_slot> slots)  // NOLINT: implicit by intent
+      : slots_(std::make_shared<std::vector<lb_slot>>(std::move(slots))) {}
+
+  operator const std::vector<lb_slot>&() const { return all(); }  // NOLINT: implicit by intent
+  [[nodiscard]] std::size_t size() const { return all().size(); }
+  [[nodiscard]] auto begin() const { return all().begin(); }
+  [[nodiscard]] auto end() const { return all().end(); }
+  const lb_slot& operator[](std::size_t index) const { return all()[index]; }
+  // To be changed.
+  std::vector<lb_slot>& own();
+
+  friend bool same_slots(const Slots& left, const Slots& right);
+
+ private:
+  [[nodiscard]] const std::vector<lb_slot>& all() const;
+
+  std::shared_ptr<std::vector<lb_slot>> slots_;  // null: none
+};
+
 // Remembers what fill_slots() gave for which candidates, so that a change costs as much as the services that it
 // touches. With it and without it the slots are the same.
 class SlotMemory {
  public:
-  // As fill_slots(). The result holds until the next call.
-  const std::vector<SlotPair>& fill(std::span<const SlotCandidate> candidates, std::uint32_t count);
+  // As fill_slots(), as rows of the table.
+  Slots fill(std::span<const SlotCandidate> candidates, std::uint32_t count);
   // Forgets what was not asked for since the last call of this.
   void forget_unused();
   [[nodiscard]] std::size_t size() const { return entries_.size(); }
@@ -50,7 +77,7 @@ class SlotMemory {
  private:
   struct Entry {
     std::vector<SlotCandidate> candidates;
-    std::vector<SlotPair> slots;
+    Slots slots;
     bool used = true;
   };
   std::unordered_map<std::uint64_t, Entry> entries_;  // by a hash of the number of slots and the candidates with their ids

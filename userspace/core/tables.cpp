@@ -140,7 +140,7 @@ class BackendRows {
   }
 
   // Fills in the rows, and the veths that they need.
-  Result<void> settle(std::map<std::uint32_t, lb_backend>& rows, std::set<std::uint32_t>& veths) {
+  Result<void> settle(SortedRows<std::uint32_t, lb_backend>& rows, std::set<std::uint32_t>& veths) {
     if (wanted_ + 1 > limit_) return full("xlb_backends", wanted_, limit_ == 0 ? 0 : limit_ - 1, "backends");
     for (Entry& entry : entries_) {
       if (entry.wanted && !ids_.take(entry.id)) entry.id = 0;
@@ -176,9 +176,9 @@ class BackendRows {
   // on.
   std::size_t index_of(const lb_backend& identity) {
     if (2 * (entries_.size() + 1) > places_.size()) grow();
-    std::size_t& place = places_[place_of(identity)];
+    std::uint32_t& place = places_[place_of(identity)];
     if (place == nothing) {
-      place = entries_.size();
+      place = static_cast<std::uint32_t>(entries_.size());
       entries_.emplace_back();
       entries_.back().row.address = identity.address;
       entries_.back().row.port = identity.port;
@@ -200,7 +200,7 @@ class BackendRows {
   void grow() {
     places_.assign(std::bit_ceil(std::max<std::size_t>(16, 4 * std::max(entries_.capacity(), entries_.size() + 1))),
                    nothing);
-    for (std::size_t i = 0; i < entries_.size(); ++i) places_[place_of(entries_[i].row)] = i;
+    for (std::size_t i = 0; i < entries_.size(); ++i) places_[place_of(entries_[i].row)] = static_cast<std::uint32_t>(i);
   }
 
   // Services that disagree about an endpoint: the kernel path wins (it works for all), and it drains when all drain
@@ -237,7 +237,7 @@ class BackendRows {
   }
 
   // All rows by id: the wanted ones, and what was used before and is free now, of which only the generation stays.
-  void list(std::map<std::uint32_t, lb_backend>& rows) const {
+  void list(SortedRows<std::uint32_t, lb_backend>& rows) const {
     std::vector<const Entry*> sorted;
     sorted.reserve(wanted_);
     for (const Entry& entry : entries_) {
@@ -245,29 +245,30 @@ class BackendRows {
     }
     const auto by_id = [](const Entry* a, const Entry* b) { return a->id < b->id; };
     if (!std::is_sorted(sorted.begin(), sorted.end(), by_id)) std::sort(sorted.begin(), sorted.end(), by_id);
+    rows.reserve(std::max(installed_.backends.size(), wanted_) + 1);
     auto old = installed_.backends.begin();
     const auto free_until = [&](std::uint32_t id) {
       for (; old != installed_.backends.end() && old->first <= id; ++old) {
         if (old->first == id) continue;
         lb_backend freed{};
         freed.generation = old->second.generation;
-        rows.emplace_hint(rows.end(), old->first, freed);
+        rows.append(old->first, freed);
       }
     };
     for (const Entry* entry : sorted) {
       free_until(entry->id);
-      rows.emplace_hint(rows.end(), entry->id, entry->row);
+      rows.append(entry->id, entry->row);
     }
     free_until(~0u);
   }
 
-  static constexpr std::size_t nothing = ~std::size_t{0};
+  static constexpr std::uint32_t nothing = ~0u;
 
   const Tables& installed_;
   std::uint32_t limit_;
   Ids ids_;
   std::vector<Entry> entries_;
-  std::vector<std::size_t> places_;
+  std::vector<std::uint32_t> places_;
   std::size_t wanted_ = 0;
 };
 
@@ -571,10 +572,7 @@ class Compiler {
   void fill(const Stretch& stretch) {
     gather_candidates(stretch, false);
     if (candidates_.empty()) gather_candidates(stretch, true);
-    const std::vector<SlotPair>& pairs = memory_.fill(candidates_, stretch.count());
-    std::vector<lb_slot>& slots = tables_.slots[stretch.base];
-    slots.resize(pairs.size());
-    for (std::size_t i = 0; i < pairs.size(); ++i) slots[i] = {pairs[i].first, pairs[i].second};
+    tables_.slots[stretch.base] = memory_.fill(candidates_, stretch.count());
   }
 
   Result<void> add_sources() {

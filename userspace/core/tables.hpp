@@ -12,6 +12,7 @@
 #include "userspace/core/address.hpp"
 #include "userspace/core/decide.hpp"
 #include "userspace/core/slots.hpp"
+#include "userspace/core/sorted_rows.hpp"
 
 namespace xlb {
 
@@ -47,8 +48,8 @@ struct Tables {
   std::map<Mac, std::uint32_t> peer_macs;   // -> node id
   std::map<Address, lb_vip> vips;
   std::map<ServiceKey, lb_service> services;
-  std::map<std::uint32_t, std::vector<lb_slot>> slots;  // base -> one stretch of one service: slot_base, or local_slot_base
-  std::map<std::uint32_t, lb_backend>
+  std::map<std::uint32_t, Slots> slots;  // base -> one stretch of one service: slot_base, or local_slot_base
+  SortedRows<std::uint32_t, lb_backend>
       backends;  // id -> backend; freed ids stay with flags 0, keeping their generation
   std::set<SourceKey> sources;
   std::set<std::uint32_t> returns;  // veths that carry xlb_return

@@ -385,7 +385,7 @@ TEST_F(Compile, WhenEveryNodeWithABackendIsDeadTheSlotsStay) {
   backends() = {backend_on("pi2", "10.42.1.8")};
   const Tables tables = compiled();
   const lb_service& service = tables.services.at({1, 80, Protocol::tcp});
-  EXPECT_EQ(tables.slots.at(service.slot_base).front().first, id_of(tables, "10.42.1.8"));
+  EXPECT_EQ(tables.slots.at(service.slot_base)[0].first, id_of(tables, "10.42.1.8"));
 }
 
 TEST_F(Compile, AnEndpointThatMovesToAPeerKeepsItsRow) {
@@ -502,7 +502,7 @@ TEST_F(Compile, ContradictionsAreMadeAnew) {
   for (auto& [key, row] : installed_.services) row.slot_base = 0;   // two services on the same slots
   for (auto& [key, row] : installed_.services) row.service_id = 5;  // and with the same id
   for (auto& [vip, row] : installed_.vips) row.vip_id = 1;          // two VIPs with one id
-  installed_.backends[9] = installed_.backends.at(2);               // one endpoint twice
+  installed_.backends[9] = lb_backend(installed_.backends.at(2));               // one endpoint twice
   installed_.services.begin()->second.slot_count = 0xffffffffu;     // out of bounds
   for (auto& [key, row] : installed_.links) row.link_bit = 0xffffffffu;
   const Tables mended = compiled();

@@ -126,8 +126,8 @@ Tables second_tables() {
   tables.services.erase({1, 80, Protocol::udp});
   tables.services[{3, 443, Protocol::tcp}] = service(14, 1024, 8192);
   tables.slots.erase(512);
-  tables.slots[0][17] = {2, 1};
-  tables.slots[0][300] = {2, 1};
+  tables.slots[0].own()[17] = {2, 1};
+  tables.slots[0].own()[300] = {2, 1};
   tables.slots[1024] = slots(8192, 2, 1);
   tables.backends[2] = backend("10.42.0.9", 8000, 1);
   lb_backend freed{};
