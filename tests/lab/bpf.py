@@ -14,7 +14,7 @@ import struct
 _libc = ctypes.CDLL(None, use_errno=True)
 _SYS_BPF = {"x86_64": 321, "aarch64": 280}[os.uname().machine]
 
-_PROG_LOAD, _OBJ_PIN, _LINK_CREATE = 5, 6, 28
+_MAP_LOOKUP, _PROG_LOAD, _OBJ_PIN, _OBJ_GET, _LINK_CREATE = 1, 5, 6, 7, 28
 
 PROG_TYPE_SCHED_CLS, PROG_TYPE_XDP = 3, 6
 ATTACH_TCX_INGRESS, ATTACH_XDP = 46, 37
@@ -47,6 +47,20 @@ def load_constant(program_type: int, verdict: int, name: str, attach_type: int =
 def pin(descriptor: int, path: str) -> None:
     path_buffer = ctypes.create_string_buffer(path.encode())
     _bpf(_OBJ_PIN, struct.pack("<QI", ctypes.addressof(path_buffer), descriptor))
+
+
+def open_pin(path: str) -> int:
+    """A descriptor of what is pinned there."""
+    path_buffer = ctypes.create_string_buffer(path.encode())
+    return _bpf(_OBJ_GET, struct.pack("<Q", ctypes.addressof(path_buffer)))
+
+
+def look_up(table: int, key: bytes, value_size: int) -> bytes:
+    """The value under a key of a table that is not per CPU."""
+    key_buffer = ctypes.create_string_buffer(key, len(key))
+    value = ctypes.create_string_buffer(value_size)
+    _bpf(_MAP_LOOKUP, struct.pack("<IIQQQ", table, 0, ctypes.addressof(key_buffer), ctypes.addressof(value), 0))
+    return value.raw
 
 
 def link(program: int, ifindex: int, attach_type: int, flags: int = 0) -> int:
