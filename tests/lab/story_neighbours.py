@@ -3,15 +3,16 @@
 
 from __future__ import annotations
 
+import ipaddress
 import json
 import time
 
 from . import servers
-from .lab import GATEWAY, LAN_CLIENT, LAN_CLIENT6
+from .lab import GATEWAY, GATEWAY6, LAN_CLIENT, LAN_CLIENT6
 from .namespace import Namespace
 from .servers import Server
 from .story import FIRST_VIP, FIRST_VIP6, MODE, Story, service
-from .traffic import ETH_ARP, ETH_IPV6, Arp, Listener, arp_frame, eventually, http, mac_bytes, solicit, who_has
+from .traffic import ETH_ARP, ETH_IPV6, Arp, Listener, arp_frame, eventually, http, mac_bytes, mac_text, solicit, who_has
 
 SECOND_VIP = "192.168.0.201"
 
@@ -41,6 +42,23 @@ class Announcements(Story):
         for _, mac, flags in advertisements:
             self.assertEqual(mac, self.node.mac())
             self.assertEqual(flags & 0x60, 0x20, "unsolicited: override set, solicited clear")
+
+    def test_the_gateway_is_told_by_itself_too(self) -> None:
+        """Routers that ignore what goes to everybody; the node has talked to its gateway, so it knows its MAC."""
+        for gateway in (GATEWAY, GATEWAY6):
+            self.node.run("ping", "-c", "1", "-W", "1", gateway)
+        arp, nd = Listener(self.router, ETH_ARP, "lan0"), Listener(self.router, ETH_IPV6, "lan0")
+        with arp, nd:
+            self.tutorial()
+            time.sleep(0.5)
+        router = self.router.mac("lan0")
+        for destination in (router, "ff:ff:ff:ff:ff:ff"):
+            kinds = [a.operation for a in arp.arps(FIRST_VIP) if a.target == FIRST_VIP and a.destination == destination]
+            self.assertEqual((kinds.count(1), kinds.count(2)), (3, 3), f"at 0, 50 and 200 ms to {destination}")
+        destinations = [mac_text(frame[:6]) for _, frame in nd.frames if frame[62:78] == ipaddress.IPv6Address(FIRST_VIP6).packed
+                        and frame[20] == 58 and frame[54] == 136]
+        self.assertEqual(destinations.count(router), 3, destinations)
+        self.assertEqual(destinations.count("33:33:00:00:00:01"), 3, destinations)
 
     def test_daemon_repeats(self) -> None:
         self.tutorial()

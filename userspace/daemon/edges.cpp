@@ -7,11 +7,24 @@ namespace xlb {
 
 namespace {
 
-Result<void> announce_on(const Link& link, const std::vector<Address>& vips) {
+// To everybody, and once more to the gateway alone: routers that ignore gratuitous ARP by broadcast, and access points that
+// do not repeat it, still learn. Who the gateway is, the kernel knows from talking to it; if not, everybody has to do.
+Result<void> announce_on(Netlink& netlink, const Link& link, const std::vector<Address>& vips) {
   std::vector<Frame> frames;
-  for (const Address& vip : vips) {
-    auto more = announcement(vip, link.mac, link.vlan);
+  const auto add = [&](const Address& vip, const std::optional<Mac>& to) {
+    auto more = announcement(vip, link.mac, link.vlan, to);
     frames.insert(frames.end(), more.begin(), more.end());
+  };
+  for (const Address& vip : vips) add(vip, std::nullopt);
+  if (auto sent = send_frames(link.attach_ifindex, link.name, frames); !sent) return sent;
+  frames.clear();
+  for (const std::optional<Address>& gateway : {link.gateway4, link.gateway6}) {
+    if (!gateway) continue;
+    auto mac = netlink.neighbour(link.l3_ifindex, *gateway);
+    if (!mac) return mac.error();
+    if (!*mac) continue;
+    for (const Address& vip : vips)
+      if (vip.family() == gateway->family()) add(vip, *mac);
   }
   return send_frames(link.attach_ifindex, link.name, frames);
 }
@@ -30,7 +43,10 @@ Result<Edges> open_edges(const Settings& settings) {
   if (!data_plane) return data_plane.error();
   auto netlink = Netlink::open();
   if (!netlink) return netlink.error();
-  return Edges{std::move(*data_plane), std::move(*netlink), ask_and_wait, announce_on};
+  auto announce = [asked = netlink->get()](const Link& link, const std::vector<Address>& vips) {
+    return announce_on(*asked, link, vips);
+  };
+  return Edges{std::move(*data_plane), std::move(*netlink), ask_and_wait, std::move(announce)};
 }
 
 }  // namespace xlb

@@ -33,7 +33,7 @@ struct Edges {
   std::unique_ptr<DataPlane> data_plane;
   std::unique_ptr<Netlink> netlink;
   AskWire ask_wire;
-  // One round of gratuitous ARP and unsolicited NA for these VIPs.
+  // One round of gratuitous ARP (request and reply) and unsolicited NA for these VIPs.
   std::function<Result<void>(const Link&, const std::vector<Address>&)> announce;
 };
 
