@@ -121,6 +121,10 @@ void add_service(CLI::App& app, Context& context) {
   verb->add_option("--source", arguments->sources, "Serve clients of this prefix only; may be given more than once")
       ->type_name("CIDR")
       ->allow_extra_args(false);
+  verb->add_option("--health", arguments->health,
+                   "The daemon asks each backend every second; one that fails twice gets no new flows: tcp, tcp:PORT, http:/PATH or "
+                   "http:PORT/PATH:STATUS (without a status: 200 to 399)")
+      ->type_name("CHECK");
   add_choice(*verb, context, "--path", "fast passes around netfilter, kernel does not; without it: fast where a veth is found",
              {{"fast", static_cast<int>(Path::fast)}, {"kernel", static_cast<int>(Path::kernel)}},
              [arguments](int path) { arguments->path = static_cast<Path>(path); });

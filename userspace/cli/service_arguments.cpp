@@ -82,6 +82,11 @@ Result<ServiceManifests> service_manifests(const ServiceArguments& arguments) {
     if (!seconds) return Error{"--affinity \"" + arguments.affinity + "\": expected 1 to 86400 seconds"};
     service.affinity_s = *seconds;
   }
+  if (!arguments.health.empty()) {
+    auto check = parse_health_check(arguments.health);
+    if (!check) return check.error().in("--health");
+    service.health = std::move(*check);
+  }
 
   for (const Family family : {Family::ipv4, Family::ipv6}) {
     EndpointSlice slice;

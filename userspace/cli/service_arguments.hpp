@@ -23,6 +23,7 @@ struct ServiceArguments {
   std::vector<std::string> sources;
   Path path = Path::automatic;
   UnknownPorts unknown_ports = UnknownPorts::reject;
+  std::string health;  // http:/ready
 };
 
 struct ServiceManifests {

@@ -44,6 +44,7 @@ Json backend_json(const DesiredBackend& backend, const Observation& seen,
   const bool in_force = row != installed.end();
   const bool healthy = nothing_attached(seen) ? backend.place.kind != Place::Kind::absent && !backend.draining
                                               : in_force && !(row->second.flags & XLB_BACKEND_DRAINING);
+  const std::string& reason = backend.ill.empty() ? backend.place.reason : backend.ill;
   return {{"address", backend.address.text()},
           {"port", backend.port},
           {"protocol", protocol_text(backend.protocol)},
@@ -52,7 +53,7 @@ Json backend_json(const DesiredBackend& backend, const Observation& seen,
           {"healthy", healthy},
           {"draining", backend.draining},
           {"interface", backend.place.veth_name},
-          {"reason", backend.place.reason}};
+          {"reason", reason}};
 }
 
 Json service_json(const DesiredService& service, const Observation& seen,

@@ -17,6 +17,7 @@ constexpr std::string_view kPool = "metallb.io/address-pool";
 constexpr std::string_view kSharing = "metallb.io/allow-shared-ip";
 constexpr std::string_view kPath = "xdp-lb.io/path";
 constexpr std::string_view kUnknownPorts = "xdp-lb.io/unknown-ports";
+constexpr std::string_view kHealth = "xdp-lb.io/health";
 constexpr std::uint32_t kDefaultAffinity_s = 10800;  // of Kubernetes: three hours
 constexpr std::uint32_t kMaxAffinity_s = 86400;
 
@@ -38,7 +39,7 @@ Field annotation(const Field& annotations, std::string_view key) {
 }
 
 void check_annotation_names(const Field& annotations) {
-  const std::vector<std::string_view> ours = {kPath, kUnknownPorts};
+  const std::vector<std::string_view> ours = {kHealth, kPath, kUnknownPorts};
   const std::vector<std::string_view> metallb = {kIps, kPool, kSharing, "metallb.io/ip-allocated-from-pool"};
   for (const auto& [key, field] : annotations.entries()) {
     const bool own = key.starts_with("xdp-lb.io/");
@@ -50,7 +51,8 @@ void check_annotation_names(const Field& annotations) {
     if (own) {
       field.fail(
           "unknown annotation" +
-          (advice.empty() ? ": known are " + std::string(kPath) + " and " + std::string(kUnknownPorts) : advice));
+          (advice.empty() ? ": known are " + std::string(kHealth) + ", " + std::string(kPath) + " and " + std::string(kUnknownPorts)
+                          : advice));
     } else {
       field.warn("unknown annotation, ignored" + advice);
     }
@@ -234,6 +236,13 @@ Service read_service(const ObjectId& id, Reading& reading) {
   service.unknown_ports =
       static_cast<UnknownPorts>(annotations[kUnknownPorts].word({"reject", "drop", "fallback"}, 0));
   service.publish_not_ready = spec["publishNotReadyAddresses"].boolean(false);
+  if (const Field health = annotations[kHealth]; health.present()) {
+    auto check = parse_health_check(health.text());
+    if (check)
+      service.health = std::move(*check);
+    else
+      health.fail(check.error().text);
+  }
   return service;
 }
 
@@ -249,6 +258,7 @@ YamlNode annotations_node(const Service& service) {
   if (service.path != Path::automatic) {
     yaml_set(node, std::string(kPath), yaml_string(service.path == Path::fast ? "fast" : "kernel"));
   }
+  if (service.health) yaml_set(node, std::string(kHealth), yaml_string(service.health->text()));
   if (service.unknown_ports != UnknownPorts::reject) {
     yaml_set(node, std::string(kUnknownPorts),
              yaml_string(service.unknown_ports == UnknownPorts::drop ? "drop" : "fallback"));

@@ -191,6 +191,7 @@ class Decider {
     desired.affinity_s = service.affinity_s;
     desired.source_ranges = service.source_ranges;
     desired.policy = service.policy;
+    desired.health = service.health;
     std::set<std::string> no_veth;
     std::set<std::string> left_out;
     for (const ServicePort& port : service.ports) {

@@ -19,6 +19,7 @@ struct DesiredBackend {
   Place place;
   bool kernel_path = false;
   bool draining = false;  // keeps its flows, gets no new ones
+  std::string ill;        // why its health probe says that it drains
   std::string node;
   auto operator<=>(const DesiredBackend&) const = default;
 };
@@ -38,6 +39,7 @@ struct DesiredService {
   std::optional<std::uint32_t> affinity_s;
   std::vector<Prefix> source_ranges;
   TrafficPolicy policy = TrafficPolicy::cluster;
+  std::optional<HealthCheck> health;
   auto operator<=>(const DesiredService&) const = default;
 };
 

@@ -93,6 +93,7 @@ struct Candidate {
 struct Found {
   std::vector<Candidate> candidates;
   std::vector<std::string> left_out;
+  std::vector<std::string> ill;
   std::size_t listed = 0;  // endpoints of the VIP's family
   bool has_port = false;   // some slice has the port
 };
@@ -135,7 +136,16 @@ class Search {
     ++found_.listed;
     Candidate candidate;
     candidate.standing = standing_of(endpoint, service_.publish_not_ready);
-    const bool never_ends = port_.protocol == Protocol::udp && !endpoint.serving;
+    if (service_.health) {
+      const auto ill = machine_.ill.find(health_target(*service_.health, *address, target));
+      if (ill != machine_.ill.end()) {
+        // As an endpoint that says of itself that it is not ready.
+        candidate.standing = Standing::draining;
+        candidate.backend.ill = ill->second;
+        found_.ill.push_back(ill->second);
+      }
+    }
+    const bool never_ends = port_.protocol == Protocol::udp && (!endpoint.serving || !candidate.backend.ill.empty());
     if (candidate.standing == Standing::draining && never_ends) return;
     DesiredBackend& backend = candidate.backend;
     backend.address = *address;
@@ -173,6 +183,10 @@ std::string why_nobody_takes_flows(const Found& found, const ServicePort& port, 
            std::to_string(port.port) + (port.name.empty() ? "" : " (" + port.name + ")");
   }
   if (found.listed == 0) return "its EndpointSlices list no " + family_name + " endpoint";
+  if (!found.ill.empty() && found.ill.size() + found.left_out.size() == found.listed) {
+    const std::size_t more = found.listed - 1;
+    return found.ill.front() + (more == 0 ? "" : " (and " + std::to_string(more) + " more that take no flows)");
+  }
   if (found.left_out.empty())
     return "none of its " + std::to_string(found.listed) + " " + family_name + " endpoint(s) is ready";
   const std::size_t more = found.left_out.size() - 1;

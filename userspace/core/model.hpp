@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "userspace/core/address.hpp"
+#include "userspace/core/health_check.hpp"
 
 namespace xlb {
 
@@ -110,6 +111,7 @@ struct Service {
   Path path = Path::automatic;
   UnknownPorts unknown_ports = UnknownPorts::reject;
   bool publish_not_ready = false;
+  std::optional<HealthCheck> health;  // annotation xdp-lb.io/health
   auto operator<=>(const Service&) const = default;
 };
 
@@ -194,6 +196,7 @@ struct Machine {
   std::set<Address> own_addresses;  // of every interface
   std::map<Address, Place> places;  // of every backend address asked for
   bool kube_proxy = false;          // something behind us serves the VIPs as well
+  std::map<HealthTarget, std::string> ill;  // backends whose health probe fails, and how
 };
 
 // ---- decided ----------------------------------------------------------------------------------------------------

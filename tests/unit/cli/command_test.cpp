@@ -40,6 +40,7 @@ TEST(CommandTest, ServiceAddMakesAServiceAndASliceAFamily) {
   arguments.ports = {"80:8000", "443:8443"};
   arguments.backends = {"10.42.0.8", "10.42.0.9@pi2", "fd00::8"};
   arguments.affinity = "600";
+  arguments.health = "http:/ready";
   arguments.sources = {"192.168.0.0/24"};
   auto made = service_manifests(arguments);
   ASSERT_TRUE(made) << made.error().text;
@@ -57,6 +58,7 @@ TEST(CommandTest, ServiceAddMakesAServiceAndASliceAFamily) {
   ASSERT_EQ(parsed->objects.services.size(), 1u);
   EXPECT_EQ(parsed->objects.services[0].ports.size(), 2u);
   EXPECT_EQ(parsed->objects.services[0].affinity_s, 600u);
+  EXPECT_EQ(parsed->objects.services[0].health, *parse_health_check("http:/ready"));
   EXPECT_EQ(parsed->objects.services[0].source_ranges.size(), 1u);
   EXPECT_EQ(parsed->objects.slices.size(), 2u);
 }
@@ -77,6 +79,7 @@ TEST(CommandTest, ServiceAddRefusesWithTheOptionsName) {
   EXPECT_NE(refusal([](ServiceArguments& a) { a.vips = {"x"}; }).find("--vip"), std::string::npos);
   EXPECT_NE(refusal([](ServiceArguments& a) { a.sources = {"10.0.0.0/33"}; }).find("--source"), std::string::npos);
   EXPECT_NE(refusal([](ServiceArguments& a) { a.affinity = "0"; }).find("--affinity"), std::string::npos);
+  EXPECT_NE(refusal([](ServiceArguments& a) { a.health = "udp"; }).find("--health"), std::string::npos);
 }
 
 class TreeTest : public testing::Test {

@@ -135,6 +135,8 @@ class Draw {
     }
     out.path = static_cast<Path>(below(3));
     out.unknown_ports = static_cast<UnknownPorts>(below(3));
+    constexpr std::array<const char*, 4> checks = {"tcp", "tcp:8080", "http:/ready", "http:9000/a?b=c:204"};
+    if (below(2) == 0) out.health = *parse_health_check(checks[below(4)]);
     out.publish_not_ready = coin();
     return out;
   }

@@ -77,6 +77,14 @@ TEST(Service, EverythingIsRead) {
   EXPECT_TRUE(read.publish_not_ready);
 }
 
+TEST(Service, HowItsBackendsAreAsked) {
+  EXPECT_EQ(service({"    xdp-lb.io/health: \"http:8080/ready:204\"\n"}).health, *parse_health_check("http:8080/ready:204"));
+  EXPECT_FALSE(service({}).health);
+  EXPECT_EQ(refused_annotation("xdp-lb.io/health: icmp"),
+            kNotes + "[\"xdp-lb.io/health\"]: \"icmp\": a backend is asked by tcp or http: write tcp, tcp:PORT, http:/PATH or "
+                     "http:PORT/PATH:STATUS");
+}
+
 TEST(Service, AffinityLastsThreeHoursUnlessSaid) {
   EXPECT_EQ(service({"", "  ports: [{port: 80}]\n  sessionAffinity: ClientIP\n"}).affinity_s, 10800U);
   EXPECT_FALSE(service({"", "  ports: [{port: 80}]\n  sessionAffinity: None\n"}).affinity_s);

@@ -72,6 +72,29 @@ TEST_F(Endpoints, ASliceWithoutPortsStandsForAll) {
   EXPECT_EQ(text(find(tcp(80, "http"), {eight})), "");
 }
 
+TEST_F(Endpoints, AnIllOneDrainsAsIfItWereNotReady) {
+  const EndpointSlice both = slice("web", {{"", Protocol::tcp, 8000}, {"", Protocol::udp, 8000}},
+                                   {endpoint("10.42.0.8"), endpoint("10.42.0.9")});
+  const auto fall_ill = [&](const char* who, const char* check) {
+    machine_.ill[health_target(*parse_health_check(check), address(who), 8000)] = std::string(who) + " refuses";
+  };
+  service_.health = *parse_health_check("tcp");
+  fall_ill("10.42.0.8", "http:/");  // another question than this service asks
+  EXPECT_EQ(text(find(tcp(80, "8000"), {both})), "10.42.0.8:8000 10.42.0.9:8000");
+  fall_ill("10.42.0.8", "tcp");
+  PortBackends found = find(tcp(80, "8000"), {both});
+  EXPECT_EQ(text(found), "10.42.0.8:8000/draining 10.42.0.9:8000");
+  EXPECT_EQ(found.backends[0].ill, "10.42.0.8 refuses");
+  EXPECT_EQ(found.empty_reason, "");
+  EXPECT_EQ(text(find(udp(80, "8000"), {both})), "10.42.0.9:8000");  // a UDP flow has no end to wait for
+  fall_ill("10.42.0.9", "tcp");
+  found = find(tcp(80, "8000"), {both});
+  EXPECT_EQ(text(found), "10.42.0.8:8000/draining 10.42.0.9:8000/draining");
+  EXPECT_EQ(found.empty_reason, "10.42.0.8 refuses (and 1 more that take no flows)");
+  service_.health.reset();  // nobody asks any more, whatever was known
+  EXPECT_EQ(text(find(tcp(80, "8000"), {both})), "10.42.0.8:8000 10.42.0.9:8000");
+}
+
 TEST_F(Endpoints, SortedAndEachOnce) {
   const std::vector<EndpointPort> ports{{"", Protocol::tcp, 80}};
   const PortBackends found = find(tcp(80), {slice("web", ports, {endpoint("10.42.0.9"), endpoint("10.42.0.8")}),
