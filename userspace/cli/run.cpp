@@ -7,6 +7,7 @@
 
 #include "userspace/cli/command.hpp"
 #include "userspace/daemon/daemon.hpp"
+#include "userspace/daemon/memory.hpp"
 
 namespace xlb {
 
@@ -49,6 +50,9 @@ int run(const Context& context, const RunArguments& arguments) {
   auto edges = open_edges(context.settings);
   if (!edges) return fail(edges.error().in("run"));
   const Log log(context.log_level, context.log_format);
+  auto locked = lock_memory();
+  if (!locked) return fail(locked.error().in("run"));
+  log.say(Severity::debug, *locked ? "memory locked" : "memory not locked");
   auto daemon = Daemon::start(context.settings, *times, std::move(*edges), log);
   if (!daemon) return fail(daemon.error().in("run"));
   if (auto ended = (*daemon)->run(); !ended) return fail(ended.error().in("run"));
@@ -72,6 +76,10 @@ void add_run(CLI::App& app, Context& context) {
       ->envname("XDP_LB_FAIL_BACK_DELAY");
   command->add_option("--lease", arguments->lease, "The programs answer for so long without the daemon (5s)")
       ->envname("XDP_LB_LEASE");
+  command->add_option("--metrics", context.settings.metrics,
+                      "Where /metrics is served to Prometheus (default: " + std::string(kMetrics) + ", where that is free)")
+      ->envname("XDP_LB_METRICS")
+      ->type_name("ADDRESS:PORT|off");
   command->callback([&context, arguments] { context.action = [&context, arguments] { return run(context, *arguments); }; });
 }
 

@@ -7,34 +7,11 @@
 
 #include "userspace/cli/view.hpp"
 #include "userspace/core/verdict.hpp"
+#include "userspace/daemon/last_pass.hpp"
 
 namespace xlb {
 
 namespace {
-
-struct PortFacts {
-  std::string name;  // of the service; empty: in the tables, but not declared
-  Address vip;
-  std::uint16_t port;
-  Protocol protocol;
-};
-
-// service_id (one a VIP, port and protocol) -> whose it is.
-std::map<std::uint32_t, PortFacts> ports_by_id(const Observation& seen, const Judgement& judged) {
-  std::map<std::uint32_t, Address> vips;
-  for (const auto& [address, vip] : seen.installed.vips) vips[vip.vip_id] = address;
-  std::map<std::tuple<Address, std::uint16_t, Protocol>, std::string> names;
-  for (const DesiredService& service : judged.desired.services)
-    for (const DesiredPort& port : service.ports) names[{service.vip, port.port, port.protocol}] = service.name.text();
-  std::map<std::uint32_t, PortFacts> result;
-  for (const auto& [key, service] : seen.installed.services) {
-    const auto vip = vips.find(key.vip_id);
-    if (vip == vips.end()) continue;
-    const auto name = names.find({vip->second, key.port, key.protocol});
-    result[service.service_id] = {name == names.end() ? "" : name->second, vip->second, key.port, key.protocol};
-  }
-  return result;
-}
 
 std::string protocol_name(std::uint8_t protocol) {
   switch (protocol) {
@@ -112,13 +89,13 @@ Json stats_json(const Observation& seen, const Judgement& judged, const Counters
     std::uint64_t packets = 0, bytes = 0, flows = 0;
     Json ports = Json::array();
   };
-  const auto by_id = ports_by_id(seen, judged);
+  const auto by_id = ports_of_services(seen.installed, judged.desired);
   std::map<std::string, Sum> sums;
   for (const ServiceCounters& entry : counters.services) {
     const auto port = by_id.find(entry.service_id);
     if (port == by_id.end()) continue;  // a freed id keeps its figures until it is given away again
     const lb_svc_stats& stats = entry.stats;
-    Sum& sum = sums[port->second.name];
+    Sum& sum = sums[port->second.shown_name()];
     sum.packets += stats.packets_in + stats.packets_out;
     sum.bytes += stats.bytes_in + stats.bytes_out;
     sum.flows += stats.flows;
@@ -140,7 +117,7 @@ Json stats_json(const Observation& seen, const Judgement& judged, const Counters
 
 Json flows_json(const Observation& seen, const Judgement& judged, const std::vector<FlowRow>& rows,
                 const FlowFilter& filter, std::uint64_t now_mono_ns) {
-  const auto by_id = ports_by_id(seen, judged);
+  const auto by_id = ports_of_services(seen.installed, judged.desired);
   Json flows = Json::array();
   for (const FlowRow& row : rows) {
     if (row.key.direction != XLB_TO_BACKEND) continue;
@@ -161,7 +138,7 @@ Json flows_json(const Observation& seen, const Judgement& judged, const std::vec
               {"state", over ? "over" : flow_state_text(row.value.state)},
               {"path", row.value.flags & XLB_FLOW_KERNEL ? "kernel" : "fast"},
               {"idle_seconds", idle / XLB_SECOND_NS}};
-    if (const auto port = by_id.find(row.value.service_id); port != by_id.end()) flow["service"] = port->second.name;
+    if (const auto port = by_id.find(row.value.service_id); port != by_id.end()) flow["service"] = port->second.shown_name();
     const auto backend = seen.installed.backends.find(row.value.backend_id);
     if (backend != seen.installed.backends.end() && backend->second.generation == row.value.generation) {
       flow["backend"] = Address::from_abi(backend->second.address).text();

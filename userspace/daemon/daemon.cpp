@@ -13,6 +13,7 @@
 #include <cstring>
 #include <utility>
 
+#include "userspace/config/health_state.hpp"
 #include "userspace/daemon/clock.hpp"
 #include "userspace/daemon/notify.hpp"
 
@@ -62,7 +63,15 @@ Daemon::Daemon(const Settings& settings, const ClusterSettings& times, Edges edg
       peering_(loop_, log, reconciler_.settings(), times,
                {[this] { wish_pass(0ms); },
                 [this](const auto& taken, const auto& dropped) { on_moved(taken, dropped); },
-                [this](const Link& link, const Address& address) { return find_mac(link, address); }}) {
+                [this](const Link& link, const Address& address) { return find_mac(link, address); }}),
+      watchdog_(loop_, log),
+      health_(loop_, HealthPace(), [this](const HealthTarget& target, const HealthState& state) { on_health(target, state); }) {
+  reconciler_.edges().announce = [this, send = std::move(reconciler_.edges().announce)](const Link& link,
+                                                                                        const std::vector<Address>& vips) {
+    auto sent = send(link, vips);
+    if (sent) metrics_.announced(vips);
+    return sent;
+  };
   reconciler_.follow_peers([this] { return peering_.facts(); });
   reconciler_.edges().ask_wire = [this](const Link& link, const std::vector<Address>& addresses, const std::set<Mac>& own,
                                         Clock::time_point since) { return probes_.ask(link, addresses, own, since); };
@@ -118,6 +127,23 @@ Result<void> Daemon::watch_everything() {
        }});
   if (!control) return control.error();
   control_ = std::move(*control);
+  return serve_metrics();
+}
+
+Result<void> Daemon::serve_metrics() {
+  const std::string& wish = reconciler_.settings().metrics;
+  if (wish == "off") return {};
+  auto at = parse_listen_address(wish.empty() ? kMetrics : wish);
+  if (!at) return at.error().in("--metrics");
+  auto server = MetricsServer::open(loop_, *at, [this] { return metrics_.text(*reconciler_.edges().data_plane); });
+  if (server) {
+    metrics_server_ = std::move(*server);
+  } else if (wish.empty()) {
+    // Nobody asked for this address, so it stops nothing.
+    log_.say(Severity::warning, "metrics not served", {{"reason", server.error().text}});
+  } else {
+    return server.error();
+  }
   return {};
 }
 
@@ -151,6 +177,7 @@ Result<void> Daemon::run() {
   pass();
   if (auto told = notify_manager("READY=1"); !told)
     log_.say(Severity::warning, "service manager not told", {{"reason", told.error().text}});
+  watchdog_.start();
   auto result = loop_.run();
   if (auto told = notify_manager("STOPPING=1"); !told)
     log_.say(Severity::warning, "service manager not told", {{"reason", told.error().text}});
@@ -177,12 +204,29 @@ void Daemon::on_answers() {
   wish_pass(0ms);
 }
 
+void Daemon::on_health(const HealthTarget& target, const HealthState& state) {
+  const bool ill = state.standing == HealthState::Standing::ill;
+  log_.say(Severity::info, ill ? "backend fell ill" : "backend got well",
+           {{"backend", target.address.text()}, {"port", std::to_string(target.port)}, {"check", target.check.text()},
+            {"reason", state.reason}});
+  keep_health();
+  wish_pass(0ms);
+}
+
+// The next pass reads it, whoever makes it.
+void Daemon::keep_health() {
+  if (auto written = write_health(reconciler_.settings().health_file(), health_.ill()); !written)
+    log_.say(Severity::error, "health not written", {{"reason", written.error().text}});
+}
+
 void Daemon::pass() {
   pass_at_.reset();
   watch_manifests();
+  const auto began = Clock::now();
   auto outcome = reconciler_.reconcile(pass_options());
   if (outcome && outcome->deferred != Outcome::Deferred::no) return wish_pass(kLockAgain);
   passed_at_ = Clock::now();
+  metrics_.passed(passed_at_ - began, !outcome);
   if (outcome) {
     if (!failure_.empty()) log_.say(Severity::info, "reconciled again");
     failure_.clear();
@@ -227,6 +271,11 @@ void Daemon::took_in(const Outcome& outcome, bool asked) {
     log_.say(Severity::error, "peers not kept", {{"reason", settled.error().text}});
   arm_announcements();
   follow_events(!outcome.attached.empty());
+  if (outcome.facts) {
+    health_.follow(health_targets(outcome.facts->services, outcome.facts->node), outcome.facts->ill);
+    if (health_.ill() != outcome.facts->ill) keep_health();  // some are not asked about any more
+    metrics_.learned(outcome.facts);
+  }
 
   auto next = std::chrono::milliseconds(events_waited_ ? kRetry : kMend);
   if (outcome.places_missing) {
@@ -331,6 +380,7 @@ void Daemon::on_conflict(const lb_event& event) {
   std::copy(std::begin(event.mac), std::end(event.mac), mac.bytes.begin());
   if (peering_.is_peer(mac)) return;  // claims settle what is between us
   const auto now = Clock::now();
+  metrics_.conflict(vip);
   if (conflicts_.size() > kConflictsKept) conflicts_.clear();  // forged senders must not eat memory
   auto [entry, fresh] = conflicts_.try_emplace({vip, mac}, Conflict{now, 0});
   if (fresh || now - entry->second.said >= kConflictSaid) {

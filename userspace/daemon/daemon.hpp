@@ -9,15 +9,19 @@
 
 #include "loader/event_ring.hpp"
 #include "userspace/daemon/control.hpp"
+#include "userspace/daemon/health_probes.hpp"
 #include "userspace/daemon/link_probes.hpp"
 #include "userspace/daemon/lock.hpp"
 #include "userspace/daemon/log.hpp"
 #include "userspace/daemon/loop.hpp"
+#include "userspace/daemon/metrics.hpp"
+#include "userspace/daemon/metrics_server.hpp"
 #include "userspace/daemon/peering.hpp"
 #include "userspace/daemon/reconciler.hpp"
 #include "userspace/daemon/request.hpp"
 #include "userspace/daemon/schedule.hpp"
 #include "userspace/daemon/waiting_requests.hpp"
+#include "userspace/daemon/watchdog.hpp"
 
 namespace xlb {
 
@@ -38,11 +42,14 @@ class Daemon {
   Daemon(const Settings& settings, const ClusterSettings& times, Edges edges, const Log& log, Lock lock, Loop loop);
 
   Result<void> watch_everything();
+  Result<void> serve_metrics();
   void watch_manifests();
   void on_signal();
   void on_manifest_change();
 
   void on_answers();
+  void on_health(const HealthTarget& target, const HealthState& state);
+  void keep_health();
   void wish_pass(std::chrono::milliseconds in);
   void pass();
   void took_in(const Outcome& outcome, bool asked);  // `asked`: by a command, which has told its user already
@@ -68,6 +75,10 @@ class Daemon {
   LinkProbes probes_;
   WaitingRequests waiting_;
   Peering peering_;
+  Watchdog watchdog_;
+  HealthProbes health_;
+  Metrics metrics_;
+  std::unique_ptr<MetricsServer> metrics_server_;
   std::unique_ptr<ControlServer> control_;
   std::unique_ptr<EventRing> events_;
   AnnouncementSchedule schedule_;

@@ -6,7 +6,9 @@
 #include <unistd.h>
 
 #include <cerrno>
+#include <charconv>
 #include <cstddef>
+#include <cstdint>
 #include <cstdlib>
 #include <cstring>
 
@@ -30,6 +32,22 @@ Result<void> notify_manager(const std::string& text) {
   close(fd);
   if (sent < 0) return Error{std::string("NOTIFY_SOCKET ") + path + ": " + std::strerror(problem)};
   return {};
+}
+
+std::optional<std::chrono::microseconds> watchdog_patience() {
+  const auto number = [](const char* variable) -> std::optional<std::uint64_t> {
+    const char* text = std::getenv(variable);
+    if (!text) return std::nullopt;
+    std::uint64_t value = 0;
+    const char* const last = text + std::strlen(text);
+    const auto [end, problem] = std::from_chars(text, last, value);
+    if (problem != std::errc() || end != last) return std::nullopt;
+    return value;
+  };
+  const auto patience = number("WATCHDOG_USEC");
+  const auto whom = number("WATCHDOG_PID");  // a parent's watchdog is not ours
+  if (!patience || *patience == 0 || (whom && *whom != static_cast<std::uint64_t>(getpid()))) return std::nullopt;
+  return std::chrono::microseconds(*patience);
 }
 
 }  // namespace xlb

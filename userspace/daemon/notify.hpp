@@ -3,12 +3,16 @@
 // variable nothing happens.
 #pragma once
 
+#include <chrono>
+#include <optional>
 #include <string>
 
 #include "userspace/core/result.hpp"
 
 namespace xlb {
 
-Result<void> notify_manager(const std::string& text);  // "READY=1", "STOPPING=1"
+Result<void> notify_manager(const std::string& text);  // "READY=1", "WATCHDOG=1", "STOPPING=1"
+// How long this process may be silent before the manager takes it for hung ($WATCHDOG_USEC); nothing: as long as it likes.
+std::optional<std::chrono::microseconds> watchdog_patience();
 
 }  // namespace xlb

@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <thread>
 
+#include "userspace/config/health_state.hpp"
 #include "userspace/core/allocator.hpp"
 #include "userspace/core/decide.hpp"
 #include "userspace/core/declared_peers.hpp"
@@ -181,6 +182,10 @@ Result<Observation> Reconciler::observe(Objects objects, std::vector<std::string
   else
     seen.peers = installed_peers(seen.objects.nodes, settings_.node, std::filesystem::exists(settings_.key_file()),
                                  seen.installed, seen.node.epoch);
+  if (auto ill = read_health(settings_.health_file()))
+    seen.machine.ill = std::move(*ill);
+  else
+    seen.warnings.push_back(ill.error().text);
 
   std::vector<std::string> names;
   for (const AttachedLink& link : seen.attached) names.push_back(link.interface);
@@ -321,6 +326,7 @@ Result<Outcome> Reconciler::carry_out(const Observation& seen, const Judgement& 
   outcome.refusals = judged.desired.refusals;
   outcome.places_missing = waits_for_neighbours(seen.machine);
   outcome.open = !judged.open.empty();
+  outcome.facts = last_pass(seen, judged);
   if (seen.attached.empty()) return outcome;
   outcome.among_peers = {seen.objects.nodes, judged.desired.peers, seen.machine.links, judged.desired.vips,
                          node_ids(judged.desired.peers, judged.wanted), configuration_.of(seen.objects)};

@@ -11,6 +11,7 @@
 #include <chrono>
 #include <cstdint>
 #include <functional>
+#include <memory>
 #include <optional>
 #include <string>
 #include <vector>
@@ -21,6 +22,7 @@
 #include "userspace/daemon/configuration_hash.hpp"
 #include "userspace/daemon/edges.hpp"
 #include "userspace/daemon/lock.hpp"
+#include "userspace/daemon/last_pass.hpp"
 #include "userspace/daemon/settings.hpp"
 
 namespace xlb {
@@ -101,6 +103,7 @@ struct Outcome {
   std::vector<LinkVips> owned;
   std::map<ObjectName, std::string> refusals;  // services without an address
   bool places_missing = false;                 // a backend takes the kernel path because its veth is not known (yet)
+  std::shared_ptr<const LastPass> facts;       // what was found and decided
   bool open = false;                           // an address is not served before the wire has answered
   enum class Deferred : std::uint8_t { no, lock, wire, neighbours };
   Deferred deferred = Deferred::no;  // nothing was done, for want of this; to be called again

@@ -10,11 +10,15 @@
 
 namespace xlb {
 
+// MetalLB's port, so that scrape configurations go on working; on this machine alone unless somebody says otherwise.
+constexpr const char* kMetrics = "127.0.0.1:7472";
+
 struct Settings {
   std::string node;  // name of this node
   std::filesystem::path config_dir = "/etc/xdp-lb";
   std::filesystem::path run_dir = "/run/xdp-lb";
   std::string pin_dir = "/sys/fs/bpf/xdp-lb";
+  std::string metrics;  // ADDRESS:PORT of /metrics, "off", or empty: kMetrics, where it is free
   std::string cgroup;  // a folder of cgroup2, "none", or empty: the root of the hierarchy
 
   [[nodiscard]] std::filesystem::path manifests() const { return config_dir / "manifests"; }
@@ -22,6 +26,7 @@ struct Settings {
   [[nodiscard]] std::filesystem::path key_file() const { return config_dir / "cluster.key"; }
   [[nodiscard]] std::filesystem::path incarnation_file() const { return config_dir / "incarnation.json"; }
   [[nodiscard]] std::filesystem::path drain_marker() const { return run_dir / "draining"; }
+  [[nodiscard]] std::filesystem::path health_file() const { return run_dir / "health.json"; }
   [[nodiscard]] std::filesystem::path lock_file() const { return run_dir / "lock"; }
   [[nodiscard]] std::filesystem::path daemon_lock_file() const { return run_dir / "daemon.lock"; }
   [[nodiscard]] std::filesystem::path events_lock_file() const { return run_dir / "events.lock"; }

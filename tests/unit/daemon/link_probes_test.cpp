@@ -29,6 +29,7 @@ class LinkProbesTest : public testing::Test {
     ASSERT_TRUE(neighbour) << neighbour.error().text;
     node_.emplace(std::move(*node));
     neighbour_.emplace(std::move(*neighbour));
+    ASSERT_TRUE(node_->run("ip link set lo up"));  // this thread stays there, and other tests have servers of their own
     for (const char* lan : {"lan", "lan2"}) {
       const auto made = node_->run(std::string("ip link add ") + lan + " address " + kOurs.text() + " type veth peer name " +
                                    lan + " address " + kNeighbour.text() + " netns " + neighbour_->path() +
@@ -36,6 +37,13 @@ class LinkProbesTest : public testing::Test {
       ASSERT_TRUE(made) << made.error().text;
       const auto up = neighbour_->run(std::string("ip link set ") + lan + " up");
       ASSERT_TRUE(up) << up.error().text;
+    }
+    // A link that has just been set up passes nothing until the kernel has looked at its carrier, once a second.
+    for (const NetworkSpace* space : {&*node_, &*neighbour_}) {
+      const auto ready = space->run(
+          "for lan in lan lan2; do i=0; until ip -br link show $lan | grep -q ' UP '; do sleep 0.02; i=$((i+1)); [ $i -lt 500 ]; done; "
+          "done");
+      ASSERT_TRUE(ready) << ready.error().text;
     }
     const auto given = neighbour_->run("ip addr add 192.168.0.9/24 dev lan");
     ASSERT_TRUE(given) << given.error().text;
