@@ -10,6 +10,9 @@ namespace xlb {
 void build_commands(CLI::App& app, Context& context) {
   std::array<char, 256> host{};
   if (gethostname(host.data(), host.size() - 1) == 0) context.settings.node = host.data();
+  // As Kubernetes does: a Node's name has no capitals.
+  for (char& letter : context.settings.node)
+    if (letter >= 'A' && letter <= 'Z') letter = static_cast<char>(letter - 'A' + 'a');
 
   app.require_subcommand(1);
   app.fallthrough();
