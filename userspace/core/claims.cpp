@@ -89,13 +89,12 @@ class Settlement {
     reason = claims_.origin;
     if (facts_.standing == Standing::listening) return;  // what it sees now is not all there is
     const bool eligible = self_.said.eligible;
-    const Voice* heir = nullptr;
+    const Voice* heir = nullptr;  // the best that it reaches: if that one has to wait, so do the others
     for (const Voice* voice : voices_without_self()) {
-      if (!voice->candidate() || !voice->reached) continue;
-      if (!facts_.draining && eligible && !(voice->patient && better(*voice, self_))) continue;
-      heir = voice;  // they are in the order of their rank
-      break;
+      if (heir == nullptr && voice->candidate() && voice->reached) heir = voice;
     }
+    const bool must = facts_.draining || !eligible;
+    if (heir != nullptr && !must && !(heir->patient && better(*heir, self_))) heir = nullptr;
     if (heir != nullptr) {
       claims_.view.handing_to = heir->node;
       reason += "; hands it over to " + heir->node + ", because ";

@@ -5,10 +5,9 @@
 //   1. The owner is the node of the live claim with the highest epoch; equal epochs: of the better rank.
 //   2. A claim that loses is dropped at once.
 //   3. Without a live claim the best-ranked candidate claims, with 1 + the highest epoch ever seen.
-//   4. The incumbent hands over, nobody grabs: when it drains or is not eligible, to the best candidate that it
-//   reaches;
-//      else to a better-ranked one that has been a candidate for the fail-back delay. The other one claims, the
-//      incumbent sees that and drops.
+//   4. The incumbent hands over, nobody grabs: to the best candidate that it reaches, when it drains or is not
+//      eligible itself, or when that one is better-ranked and has been a candidate for the fail-back delay. The other
+//      one claims, the incumbent sees that and drops.
 #pragma once
 
 #include <cstdint>

@@ -22,6 +22,7 @@ constexpr unsigned kCopies = 2;       // after the first one of a statement that
 constexpr unsigned kHelloEvery = 25;  // statements: one is broadcast, for nodes that nobody listed
 constexpr auto kSearch = seconds(3);  // echoes to a lost peer stay frequent for so long
 constexpr auto kAloneStep = seconds(1);
+constexpr auto kTick = std::chrono::nanoseconds(1);
 
 // The next multiple: echoes to all peers go out in one wake-up.
 Instant next_tick(Instant now, std::chrono::nanoseconds interval) {
@@ -54,15 +55,15 @@ Cluster::Cluster(std::string name, const ClusterSettings& settings, const std::m
     record.epoch = record.highest_epoch = std::max<std::uint64_t>(epoch, 1);
     record.origin = "answered for it when the daemon started";
   }
-  listen(settings_.join_listen, "has just started and listens");
+  joins_ = "has just started and listens";
 }
 
 void Cluster::declare(SelfFacts self) {
   if (declared_ && self.incarnation != self_.incarnation) {
     for (auto& [vip, record] : records_) record.epoch = 0;
-    listen(settings_.join_listen, "had lost its lease, and listens");
+    joins_ = "has lost its lease, and listens";
   } else if (declared_ && self_.alone && !self.alone) {
-    listen(settings_.join_listen, "has just got peers and listens");  // and keeps what it owns
+    joins_ = "has just got peers, and listens";  // and keeps what it owns
   }
   membership_.list(self.listed);
   for (auto& [vip, record] : records_) {
@@ -95,7 +96,7 @@ ClusterOrders Cluster::step(const ClusterFacts& facts) {
   claims_dirty_ |= changes.judged;
   peers_dirty_ |= changes.judged;
   speak_now_ |= changes.missing;
-  if (!self_.alone) settle_standing(facts, heard_before);
+  if (!self_.alone) settle_standing(facts.last_frame, heard_before);
   if (claims_dirty_ || awake_ >= fail_back_due_) settle_claims(orders);
   if (peers_dirty_) view_peers(orders);
   if (!self_.alone) {
@@ -103,7 +104,7 @@ ClusterOrders Cluster::step(const ClusterFacts& facts) {
     ask_around(orders);
     speak(orders);
   }
-  planned_ = orders.wake = std::max(next_step(), now_ + std::chrono::nanoseconds(1));
+  planned_ = orders.wake = std::max(next_step(), now_ + kTick);
   return orders;
 }
 
@@ -119,6 +120,11 @@ void Cluster::read_clock(Instant now) {
   const auto expected = std::max(planned_ - now_, Instant{}) + kLateness;
   awake_ += std::min(elapsed, expected);
   now_ += elapsed;
+  if (elapsed - expected <= settings_.stale_age || self_.alone) return;
+  // It has missed too much to go on as if nothing had been. Statements that waited are about to be read.
+  membership_.doubt();
+  claims_dirty_ = peers_dirty_ = true;
+  if (standing_ == Standing::standing) listen(settings_.rejoin_listen, "was stopped for a while, and listens");
 }
 
 void Cluster::read_echoes(const ClusterFacts& facts) {
@@ -143,11 +149,18 @@ void Cluster::read(const StatementHeard& heard, std::size_t index, ClusterOrders
     return;
   }
   const bool met = known == nullptr || !known->known;
+  const bool back = !met && known->outdated;
   const Statement before = met ? Statement{} : known->said;
   if (!membership_.said(statement, heard.at, awake_)) return;
-  if (met || before.incarnation != statement.incarnation) speak_now_ = true;
-  if (met || !same_person(before, statement)) peers_dirty_ = true;
-  if (met || !same_claims(before, statement)) {
+  // A newcomer is to know what holds here; and who misses this node's echoes may still hear what it says.
+  const auto hears_this = [&](const Statement& said) {
+    return std::binary_search(said.hears.begin(), said.hears.end(), name_);
+  };
+  if (met || before.incarnation != statement.incarnation || (hears_this(before) && !hears_this(statement))) {
+    speak_now_ = true;
+  }
+  if (met || back || !same_person(before, statement)) peers_dirty_ = true;
+  if (met || back || !same_claims(before, statement)) {
     claims_dirty_ = true;
     for (const VipStatement& vip : statement.vips) {
       const auto record = records_.find(vip.vip);
@@ -204,24 +217,24 @@ void Cluster::listen(std::chrono::nanoseconds time, const std::string& reason) {
   listening_until_ = awake_ + time;
 }
 
-void Cluster::settle_standing(const ClusterFacts& facts, bool heard_before) {
+void Cluster::settle_standing(Instant last_frame, bool heard_before) {
+  if (!joins_.empty()) return listen(settings_.join_listen, std::exchange(joins_, {}));
+  const bool heard = membership_.anybody_heard();
+  // A node claims nothing new unless somebody, whoever it is, has given a sign of life lately.
+  const Instant lately = now_ - 2 * settings_.statement_interval;
+  const bool unanswered = std::max(last_frame, membership_.last_sign()) <= lately;
+  claims_dirty_ |= std::exchange(unanswered_, unanswered) != unanswered;
   switch (standing_) {
     case Standing::listening:
-      if (awake_ < listening_until_) return;
-      if (!membership_.anybody_heard() && facts.last_frame <= standing_since_) {
-        return stand(Standing::deaf, "hears no frame at all: it is cut off");
-      }
-      return stand(Standing::standing, "");
     case Standing::standing:
-      // The last peer is lost. Did anybody else speak after the first miss?
-      if (heard_before && !membership_.anybody_heard() && facts.last_frame <= membership_.quiet_since()) {
-        stand(Standing::deaf, "hears no frame at all: it is cut off");
-      }
-      return;
+      // The last peer is lost. Has anybody else spoken since the first miss?
+      if (heard_before && !heard && last_frame <= std::max(membership_.quiet_since(), lately)) return fall_deaf();
+      if (standing_ == Standing::standing || awake_ < listening_until_) return;
+      // Nobody to hear in the first place. Has anybody spoken while it listened?
+      if (!heard && last_frame < std::min(lately, standing_since_)) return fall_deaf();
+      return stand(Standing::standing, "");
     case Standing::deaf:
-      if (membership_.anybody_heard() || facts.last_frame > standing_since_) {
-        listen(settings_.rejoin_listen, "was cut off, and listens");
-      }
+      if (heard || last_frame > standing_since_) listen(settings_.rejoin_listen, "was cut off, and listens");
       return;
     case Standing::doubled:
       if (awake_ >= namesake_until_) listen(settings_.join_listen, "is the only one of its name again, and listens");
@@ -229,8 +242,13 @@ void Cluster::settle_standing(const ClusterFacts& facts, bool heard_before) {
   }
 }
 
+void Cluster::fall_deaf() {
+  stand(Standing::deaf, "hears no frame at all: it is cut off");
+}
+
 std::string Cluster::own_obstacle() const {
   if (standing_ != Standing::standing) return standing_reason_;
+  if (unanswered_) return "hears nobody and nothing, and asks whether it is cut off";
   return self_.draining ? "drains" : "";
 }
 
@@ -296,7 +314,7 @@ Claims Cluster::settle_among_peers(const Address& vip, Record& record) {
     Voice voice;
     voice.node = name;
     voice.said = *said;
-    voice.live = peer.heard && !peer.stale;
+    voice.live = peer.live();
     voice.reached = peer.reached;
     voice.obstacle = !peer.candidate() ? peer.state() : said->eligible ? "" : said->obstacle;
     if (voice.candidate()) {
@@ -331,19 +349,17 @@ void Cluster::send_echoes(ClusterOrders& orders) {
   for (auto& [name, peer] : membership_.peers()) {
     if (!peer.known || now_ < peer.next_echo) continue;
     orders.echoes.push_back({name, peer.echoes.order()});
-    const bool often = peer.missing && now_ - peer.since < kSearch;
+    const bool often = peer.missing && (peer.reached || standing_ == Standing::deaf || now_ - peer.since < kSearch);
     peer.next_echo = next_tick(now_, often ? settings_.echo_interval / 3 : settings_.echo_interval);
     if (peer.reached && peer.missing) speak_now_ = true;  // who still hears this node may say so to that one
   }
 }
 
 void Cluster::ask_around(ClusterOrders& orders) {
-  // The first misses of the last peers, or cut off: does anybody live out there?
-  const bool doubt = membership_.anybody_heard() ? membership_.quiet() : standing_ != Standing::standing;
-  if (doubt && now_ >= next_ask_) {
-    orders.ask = true;
-    next_ask_ = now_ + (membership_.anybody_heard() ? settings_.echo_interval / 3 : settings_.statement_interval);
-  }
+  // The first misses of the last peers, or nobody heard at all: does anybody live out there?
+  if (!membership_.quiet() || now_ < next_ask_) return;
+  orders.ask = true;
+  next_ask_ = now_ + (membership_.anybody_heard() ? settings_.echo_interval / 3 : settings_.statement_interval);
 }
 
 Statement Cluster::statement() const {
@@ -354,7 +370,7 @@ Statement Cluster::statement() const {
   statement.version = self_.version;
   statement.draining = self_.draining;
   statement.listening = standing_ == Standing::listening || standing_ == Standing::doubled;
-  statement.deaf = standing_ == Standing::deaf;
+  statement.deaf = standing_ == Standing::deaf || unanswered_;
   for (const auto& [name, peer] : membership_.peers()) {
     if (!peer.missing) statement.hears.push_back(name);
   }
@@ -397,15 +413,16 @@ void Cluster::speak(ClusterOrders& orders) {
 
 Instant Cluster::next_step() const {
   if (self_.alone) return now_ + kAloneStep;
+  const auto by_awake = [&](Instant due) { return now_ + (due - awake_); };
   Instant next = speech_.next;
   if (speech_.copies != 0) next = std::min(next, speech_.next_copy);
   for (const auto& [name, peer] : membership_.peers()) {
     if (!peer.known) continue;
     next = std::min(next, peer.next_echo);
     if (peer.reached) next = std::min(next, peer.echoes.lost_at(settings_));
+    if (peer.fresh) next = std::min(next, by_awake(peer.said_awake + settings_.stale_age) + kTick);
   }
   if (standing_ != Standing::standing) next = std::min(next, next_ask_);
-  const auto by_awake = [&](Instant due) { return now_ + (due - awake_); };
   if (standing_ == Standing::listening) next = std::min(next, by_awake(listening_until_));
   if (fail_back_due_ != kNever) next = std::min(next, by_awake(fail_back_due_));
   return next;

@@ -163,7 +163,8 @@ class Cluster {
 
   void stand(Standing standing, const std::string& reason);
   void listen(std::chrono::nanoseconds time, const std::string& reason);
-  void settle_standing(const ClusterFacts& facts, bool heard_before);
+  void settle_standing(Instant last_frame, bool heard_before);
+  void fall_deaf();
   [[nodiscard]] std::string own_obstacle() const;
   void settle_claims(ClusterOrders& orders);
   [[nodiscard]] Claims settle_alone(const Address& vip, const Record& record) const;
@@ -195,13 +196,15 @@ class Cluster {
 
   bool claims_dirty_ = true;  // what they depend on has changed
   bool peers_dirty_ = true;
-  bool said_dirty_ = true;  // what this node says may have
-  bool speak_now_ = false;  // said again at once, changed or not
+  bool said_dirty_ = true;   // what this node says may have
+  bool speak_now_ = false;   // said again at once, changed or not
+  bool unanswered_ = false;  // has heard nothing of late
   Instant next_ask_{};
   Instant fail_back_due_ = kNever;  // awake
 
   Standing standing_ = Standing::listening;
   std::string standing_reason_;
+  std::string joins_;  // it is to listen anew, and why
   Instant standing_since_{};
   Instant listening_until_{};                 // awake
   Instant namesake_until_{};                  // awake

@@ -54,6 +54,7 @@ std::string Peer::state() const {
   if (!known) return "has never been heard";
   if (!heard) return "is lost: neither echoes nor statements come from it";
   if (stale) return "forwards, but its daemon has not renewed its lease";
+  if (outdated) return "forwards, but has not said anything since it was last lost sight of";
   if (!fresh) return "forwards, but its daemon says nothing";
   if (said.deaf) return "says that it is cut off";
   if (said.listening) return "has just started and listens";
@@ -84,12 +85,17 @@ bool Membership::said(const Statement& statement, Instant at, Instant awake) {
   peer.said = statement;
   peer.said_at = at;
   peer.said_awake = awake;
+  peer.outdated = false;
   quiet_since_ = std::max(quiet_since_, at);
   return true;
 }
 
+void Membership::doubt() {
+  for (auto& [name, peer] : peers_) peer.outdated = true;
+}
+
 bool Membership::judge(Peer& peer, Instant now, Instant awake) const {
-  const auto before = std::tuple(peer.reached, peer.heard, peer.fresh, peer.stale);
+  const auto before = std::tuple(peer.reached, peer.heard, peer.fresh, peer.stale, peer.outdated);
   const Instant lost_at = peer.echoes.lost_at(settings_);
   if (peer.reached && now >= lost_at) {
     peer.reached = false;
@@ -105,7 +111,8 @@ bool Membership::judge(Peer& peer, Instant now, Instant awake) const {
   const bool spoke = peer.said_at > peer.echoes.first_unanswered() || lost_at > now;
   peer.heard = peer.known && (peer.reached || (peer.fresh && spoke));
   peer.stale = peer.reached && peer.echoes.home_stale();
-  if (before == std::tuple(peer.reached, peer.heard, peer.fresh, peer.stale)) return false;
+  peer.outdated |= !peer.heard;
+  if (before == std::tuple(peer.reached, peer.heard, peer.fresh, peer.stale, peer.outdated)) return false;
   peer.since = now;
   return true;
 }
@@ -120,6 +127,7 @@ Membership::Changes Membership::judge(Instant now, Instant awake) {
     changes.judged |= judge(peer, now, awake);
     changes.missing |= missed != peer.missing;
     anybody |= peer.heard;
+    last_sign_ = std::max({last_sign_, peer.said_at, peer.echoes.home_sent()});
     well |= !peer.missing;
     const bool removed = peer.known && !peer.listed && !peer.heard && now - peer.since > kForgotten;
     entry = removed ? peers_.erase(entry) : std::next(entry);

@@ -66,10 +66,11 @@ struct Peer {
 
   // Judged by Membership::judge():
   bool reached = false;
-  bool missing = true;                   // not reached without a miss
-  bool heard = false;                    // its claims count
+  bool missing = true;  // not reached without a miss
+  bool heard = false;
   bool fresh = false;                    // its statement is young enough to make it a candidate
   bool stale = false;                    // nobody minds it: its lease is over
+  bool outdated = false;                 // it was not heard for a while, and has said nothing since
   Instant since{};                       // of the last change of reached, heard, fresh or stale
   Instant lost{};                        // when it was last found not reached
   std::chrono::nanoseconds detection{};  // of that loss: from the last sign of life to the decision
@@ -77,9 +78,8 @@ struct Peer {
 
   Instant next_echo{};
 
-  [[nodiscard]] bool candidate() const {
-    return heard && fresh && !stale && !said.draining && !said.listening && !said.deaf;
-  }
+  [[nodiscard]] bool live() const { return heard && !stale && !outdated; }  // its claims count
+  [[nodiscard]] bool candidate() const { return live() && fresh && !said.draining && !said.listening && !said.deaf; }
   [[nodiscard]] bool hears(const std::string& node) const;
   [[nodiscard]] std::string state() const;  // one sentence without the name
 };
@@ -96,6 +96,8 @@ class Membership {
     bool judged = false;   // whom this node reaches or hears, or who is minded
     bool missing = false;  // whom it reaches without a miss
   };
+  // What everybody said is too old to count, until it says something new.
+  void doubt();
   // Judges every peer.
   Changes judge(Instant now, Instant awake);
 
@@ -104,6 +106,8 @@ class Membership {
   // When it became so, or the last statement came in since.
   [[nodiscard]] Instant quiet_since() const { return quiet_since_; }
   [[nodiscard]] bool anybody_heard() const { return anybody_heard_; }
+  // When the last statement came in, or the last echo was sent that came home.
+  [[nodiscard]] Instant last_sign() const { return last_sign_; }
 
   [[nodiscard]] std::map<std::string, Peer>& peers() { return peers_; }
   [[nodiscard]] const std::map<std::string, Peer>& peers() const { return peers_; }
@@ -117,6 +121,7 @@ class Membership {
   bool quiet_ = false;
   Instant quiet_since_{};
   bool anybody_heard_ = false;
+  Instant last_sign_{};
 };
 
 }  // namespace xlb

@@ -85,6 +85,11 @@ TEST(Claims, ABetterNodeWaitsUntilTheIncumbentHandsOver) {
   EXPECT_EQ(view.handing_to, "a");
   better.reached = false;
   EXPECT_EQ(settle(facts(3, {better})).view.handing_to, "");
+  better.reached = true;
+  Voice best = voice("0", 0);  // has just come: one move to it later is better than two
+  EXPECT_EQ(settle(facts(3, {better, best})).view.handing_to, "");
+  best.patient = true;
+  EXPECT_EQ(settle(facts(3, {better, best})).view.handing_to, "0");
   Voice worse = voice("c", 3);
   worse.patient = true;
   EXPECT_EQ(settle(facts(3, {worse})).view.handing_to, "");
