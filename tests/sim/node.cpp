@@ -33,8 +33,7 @@ Node::Node(World& world, Host host, std::string name)
   kernel_.vips.resize(vips.size());
 }
 
-// ---- what may happen to it
-// ------------------------------------------------------------------------------------------
+// ---- what may happen to it ----------------------------------------------------------------------------------------
 
 void Node::power_on(Time now) {
   if (kernel_.on) return;
@@ -69,6 +68,7 @@ void Node::start(Time now) {
   stopped_ = false;
   resumed_ = renewed_ = now;
   last_frame_ = Time{};
+  frame_ = listening_ = false;
   next_step_ = Time{};
   wake_by(now + world_.lateness());
 }
@@ -112,8 +112,7 @@ void Node::set_configuration(std::uint64_t hash, Time now) {
   wake_by(now + world_.lateness());
 }
 
-// ---- the daemon
-// -----------------------------------------------------------------------------------------------------
+// ---- the daemon ---------------------------------------------------------------------------------------------------
 
 SelfFacts Node::self() const {
   SelfFacts self;
@@ -172,6 +171,7 @@ ClusterFacts Node::gather(Time now) {
   for (auto echo = home; echo != flying_.end(); ++echo) facts.returned.push_back(std::move(echo->echo));
   flying_.erase(home, flying_.end());
   facts.statements = std::exchange(inbox_, {});
+  if (std::exchange(frame_, false)) last_frame_ = now;  // its time is that of the step that finds it
   facts.last_frame = last_frame_ == Time{} ? Time{} : clock(last_frame_);
   if (world_.plant() == Plant::deafness_ignored) facts.last_frame = facts.now;
   return facts;
@@ -198,7 +198,8 @@ void Node::apply(const ClusterFacts& facts, const ClusterOrders& orders, Time no
     statement->mac = mac_;
     world_.send(host_, orders.statement_to, orders.statement_broadcast, statement, true, now);
   }
-  if (orders.ask) world_.ask_around(host_, now);
+  listening_ = orders.listen;
+  if (orders.ask) world_.ask_around(host_);
 }
 
 void Node::tell(const ClusterOrders& orders, Time now) {
@@ -241,19 +242,18 @@ void Node::announce(std::size_t vip, unsigned round, std::uint64_t claim, Time n
   }
 }
 
-// ---- what the world does to it
-// --------------------------------------------------------------------------------------
+// ---- what the world does to it ------------------------------------------------------------------------------------
 
 void Node::hear(const std::shared_ptr<const Statement>& statement, bool direct, Time now) {
-  frame(now);
+  frame();
   if (!kernel_.on || cluster_ == nullptr) return;
   inbox_.push_back({*statement, direct, clock(now)});
   inbox_origin_.push_back(statement);
   if (!stopped_) wake_by(now + world_.lateness());
 }
 
-void Node::frame(Time now) {
-  last_frame_ = now;
+void Node::frame() {
+  frame_ |= listening_;
 }
 
 std::optional<bool> Node::echo(const std::string& from, Time now) const {

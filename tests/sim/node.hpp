@@ -61,7 +61,7 @@ class Node {
   // ---- what the world does to it
   void step(Time now);  // the daemon runs
   void hear(const std::shared_ptr<const Statement>& statement, bool direct, Time now);
-  void frame(Time now);  // any frame came in
+  void frame();  // of any kind came in
   // Sends an echo back: nothing, or whether it is stale.
   [[nodiscard]] std::optional<bool> echo(const std::string& from, Time now) const;
   void announce(std::size_t vip, unsigned round, std::uint64_t claim, Time now);
@@ -113,7 +113,9 @@ class Node {
   Time next_step_{};
   Time resumed_{};
   Time renewed_{};
-  Time last_frame_{};  // by the world's clock; 0: none
+  bool listening_ = false;  // as its Cluster ordered
+  bool frame_ = false;      // one has come in meanwhile
+  Time last_frame_{};       // by the world's clock; 0: none
   std::vector<EchoSent> sent_;
   std::vector<Flying> flying_;
   std::vector<StatementHeard> inbox_;

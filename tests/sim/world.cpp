@@ -99,7 +99,7 @@ void World::handle(const Event& event) {
     case Kind::chatter: {
       if (!silent_clients_) {
         for (const auto& node : nodes_) {
-          if (network_.path(client_host(event.from), node->host())) node->frame(now);
+          if (network_.path(client_host(event.from), node->host())) node->frame();
         }
       }
       Event next = event;
@@ -122,8 +122,7 @@ void World::handle(const Event& event) {
   }
 }
 
-// ---- for nodes
-// ------------------------------------------------------------------------------------------------------
+// ---- for nodes ----------------------------------------------------------------------------------------------------
 
 Time World::lateness() {
   const Time usual = between(random_, microseconds(20), microseconds(300));
@@ -170,19 +169,19 @@ std::optional<std::pair<Time, bool>> World::echo(Host from, const std::string& t
 }
 
 // ARP requests to gateway and neighbours. Kernels answer, daemons or not.
-void World::ask_around(Host from, Time now) {
+void World::ask_around(Host from) {
   for (Host host = 0; host < network_.hosts(); ++host) {
     if (host == from || !network_.both_ways(from, host) || network_.lost(random_)) continue;
     const bool node = host < nodes_.size();
     if (node ? !nodes_[host]->kernel().on : host == gateway() ? silent_gateway_ : silent_clients_) continue;
-    nodes_[from]->frame(now);
+    nodes_[from]->frame();
     return;
   }
 }
 
 void World::announce(Host from, std::size_t vip, Time now) {
   for (const auto& node : nodes_) {
-    if (node->host() != from && network_.path(from, node->host()) && !network_.lost(random_)) node->frame(now);
+    if (node->host() != from && network_.path(from, node->host()) && !network_.lost(random_)) node->frame();
   }
   for (std::size_t client = 0; client < clients_.size(); ++client) {
     if (!network_.path(from, client_host(client)) || network_.lost(random_)) continue;
@@ -214,7 +213,7 @@ void World::query(std::size_t client, std::size_t vip, Time now) {
   if (cached && nodes_[*cached]->kernel().on && network_.both_ways(asker, *cached)) return;
   for (const auto& node : nodes_) {
     if (!network_.path(asker, node->host()) || network_.lost(random_)) continue;
-    node->frame(now);
+    node->frame();
     if (!node->answers(vip, now) || !network_.path(node->host(), asker)) continue;
     Event event;
     event.at = now + network_.delay(random_);
@@ -226,8 +225,7 @@ void World::query(std::size_t client, std::size_t vip, Time now) {
   }
 }
 
-// ---- what happens
-// ---------------------------------------------------------------------------------------------------
+// ---- what happens -------------------------------------------------------------------------------------------------
 
 Host World::host(const std::string& name) const {
   if (name == "gateway") return gateway();

@@ -34,7 +34,7 @@ class World {
             const std::shared_ptr<const Statement>& said, bool direct, Time now);
   // An echo and what becomes of it: when it is home and whether it is stale.
   std::optional<std::pair<Time, bool>> echo(Host from, const std::string& to, Time now);
-  void ask_around(Host from, Time now);
+  void ask_around(Host from);
   void announce(Host from, std::size_t vip, Time now);
   void schedule_announcement(Host from, std::size_t vip, unsigned round, std::uint64_t claim, Time at);
   void changed(Time now) { referee_.observe(now); }

@@ -101,15 +101,14 @@ ClusterOrders Cluster::step(const ClusterFacts& facts) {
   if (peers_dirty_) view_peers(orders);
   if (!self_.alone) {
     send_echoes(orders);
-    ask_around(orders);
+    ask_around(facts.last_frame, orders);
     speak(orders);
   }
   planned_ = orders.wake = std::max(next_step(), now_ + kTick);
   return orders;
 }
 
-// ---- reading
-// --------------------------------------------------------------------------------------------------------
+// ---- reading ------------------------------------------------------------------------------------------------------
 
 void Cluster::read_clock(Instant now) {
   if (!started_) {
@@ -201,8 +200,7 @@ void Cluster::pass_on(const Statement& statement, std::size_t index, ClusterOrde
   if (!pass.to.empty()) orders.pass_on.push_back(std::move(pass));
 }
 
-// ---- judging
-// --------------------------------------------------------------------------------------------------------
+// ---- judging ------------------------------------------------------------------------------------------------------
 
 void Cluster::stand(Standing standing, const std::string& reason) {
   standing_ = standing;
@@ -342,8 +340,7 @@ Drain Cluster::drain() const {
   return claims ? Drain::stranded : Drain::done;
 }
 
-// ---- sending
-// --------------------------------------------------------------------------------------------------------
+// ---- sending ------------------------------------------------------------------------------------------------------
 
 void Cluster::send_echoes(ClusterOrders& orders) {
   for (auto& [name, peer] : membership_.peers()) {
@@ -355,11 +352,16 @@ void Cluster::send_echoes(ClusterOrders& orders) {
   }
 }
 
-void Cluster::ask_around(ClusterOrders& orders) {
-  // The first misses of the last peers, or nobody heard at all: does anybody live out there?
-  if (!membership_.quiet() || now_ < next_ask_) return;
-  orders.ask = true;
-  next_ask_ = now_ + (membership_.anybody_heard() ? settings_.echo_interval / 3 : settings_.statement_interval);
+// The first misses of the last peers, or nobody heard at all: does anybody live out there? One frame is an answer; a
+// node that serves on as the last one cannot look at every frame.
+void Cluster::ask_around(Instant last_frame, ClusterOrders& orders) {
+  if (!membership_.quiet()) return;
+  if (now_ >= next_ask_) {
+    orders.ask = true;
+    asked_ = now_;
+    next_ask_ = now_ + (membership_.anybody_heard() ? settings_.echo_interval / 3 : settings_.statement_interval);
+  }
+  orders.listen = last_frame <= asked_;
 }
 
 Statement Cluster::statement() const {
@@ -428,8 +430,7 @@ Instant Cluster::next_step() const {
   return next;
 }
 
-// ---- views
-// ----------------------------------------------------------------------------------------------------------
+// ---- views --------------------------------------------------------------------------------------------------------
 
 PeerView Cluster::view_of(const std::string& name, const Peer& peer) const {
   PeerView view;

@@ -22,8 +22,7 @@
 
 namespace xlb {
 
-// ---- facts
-// ----------------------------------------------------------------------------------------------------------
+// ---- facts --------------------------------------------------------------------------------------------------------
 
 // What this node says of itself; given whenever it changes.
 struct SelfFacts {
@@ -67,8 +66,7 @@ struct ClusterFacts {
                          // that came home and statements need not be in it
 };
 
-// ---- orders
-// ---------------------------------------------------------------------------------------------------------
+// ---- orders -------------------------------------------------------------------------------------------------------
 
 struct EchoOrder {
   std::string peer;
@@ -90,12 +88,12 @@ struct ClusterOrders {
   bool statement_broadcast = false;       // and everybody on the links
   std::vector<PassOn> pass_on;
   bool ask = false;                // nobody is heard: ask gateway and neighbours (ARP, ND) for any answer
+  bool listen = false;             // frames of any kind count until one has come in: see ClusterFacts::last_frame
   std::vector<std::string> notes;  // to be said once, as an event and in the log
   Instant wake{};                  // the next step, if nothing comes in before
 };
 
-// ---- views: stored with their reasons, printed as they are
-// -----------------------------------------------------------
+// ---- views: stored with their reasons, printed as they are --------------------------------------------------------
 
 struct PeerView {
   std::string name;
@@ -171,7 +169,7 @@ class Cluster {
   [[nodiscard]] Claims settle_among_peers(const Address& vip, Record& record);
 
   void send_echoes(ClusterOrders& orders);
-  void ask_around(ClusterOrders& orders);
+  void ask_around(Instant last_frame, ClusterOrders& orders);
   void speak(ClusterOrders& orders);
   [[nodiscard]] Statement statement() const;
   [[nodiscard]] Instant next_step() const;
@@ -199,6 +197,7 @@ class Cluster {
   bool said_dirty_ = true;   // what this node says may have
   bool speak_now_ = false;   // said again at once, changed or not
   bool unanswered_ = false;  // has heard nothing of late
+  Instant asked_{};
   Instant next_ask_{};
   Instant fail_back_due_ = kNever;  // awake
 

@@ -231,7 +231,7 @@ void Peering::step() {
   send_echoes(orders.echoes);
   say(orders);
   pass_on(orders, pieces);
-  if (auto listening = links_.listen(orders.ask); !listening)
+  if (auto listening = links_.listen(orders.listen); !listening)
     log_.say(Severity::warning, "frames not listened for", {{"reason", listening.error().text}});
   if (orders.ask) ask_neighbours();
   for (const std::string& note : orders.notes) log_.say(Severity::warning, "noted", {{"about", note}});

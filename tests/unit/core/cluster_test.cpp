@@ -112,8 +112,7 @@ void keep_hearing(Daemon& daemon, const Statement& statement, Instant time) {
   }
 }
 
-// ---- alone
-// ----------------------------------------------------------------------------------------------------------
+// ---- alone --------------------------------------------------------------------------------------------------------
 
 TEST(Cluster, AloneItOwnsWhatItMayAtOnceAndSaysNothing) {
   SelfFacts facts = self();
@@ -148,8 +147,7 @@ TEST(Cluster, WhoGetsPeersKeepsWhatItOwnsWhileItListens) {
   EXPECT_EQ(daemon.vip().owner, "a");
 }
 
-// ---- joining, adopting, losing the lease
-// ----------------------------------------------------------------------------
+// ---- joining, adopting, losing the lease --------------------------------------------------------------------------
 
 TEST(Cluster, ListensBeforeItClaims) {
   Daemon daemon(self());
@@ -196,8 +194,7 @@ TEST(Cluster, ANewIncarnationDropsItsClaimsAndJoins) {
   EXPECT_EQ(daemon.vip().epoch, 2U);
 }
 
-// ---- draining
-// -------------------------------------------------------------------------------------------------------
+// ---- draining -----------------------------------------------------------------------------------------------------
 
 TEST(Cluster, DrainSaysHowFarItIs) {
   Daemon daemon(self());
@@ -217,8 +214,7 @@ TEST(Cluster, DrainSaysHowFarItIs) {
   EXPECT_FALSE(daemon.vip().owned);
 }
 
-// ---- peers
-// ----------------------------------------------------------------------------------------------------------
+// ---- peers --------------------------------------------------------------------------------------------------------
 
 TEST(Cluster, AStaleOwnerIsSucceeded) {
   Daemon daemon(self());
@@ -270,8 +266,7 @@ TEST(Cluster, AnotherConfigurationIsSaidOnceAndStopsNothing) {
   EXPECT_TRUE(daemon.vip().owned);
 }
 
-// ---- names
-// ----------------------------------------------------------------------------------------------------------
+// ---- names --------------------------------------------------------------------------------------------------------
 
 TEST(Cluster, WhoFindsItsNameTakenGivesWay) {
   Daemon daemon(self(), {{kVip, 3}});
@@ -316,8 +311,7 @@ TEST(Cluster, OfTwoPeersWithOneNameTheFirstCounts) {
   EXPECT_NE(daemon.notes[0].find("two nodes are called a"), std::string::npos);
 }
 
-// ---- the interface
-// --------------------------------------------------------------------------------------------------
+// ---- the interface ------------------------------------------------------------------------------------------------
 
 TEST(Cluster, AClockThatGoesBackIsNoTime) {
   Daemon daemon(self());

@@ -24,8 +24,7 @@ Statement statement(const std::string& node, std::uint64_t sequence, std::uint8_
   return statement;
 }
 
-// ---- the rule of detection
-// ------------------------------------------------------------------------------------------
+// ---- the rule of detection ----------------------------------------------------------------------------------------
 
 TEST(Echoes, ThreeMustBeUnanswered) {
   Echoes echoes;
@@ -89,8 +88,7 @@ TEST(Echoes, OwnStallsAreNeverBlamedOnThePeer) {
   }
 }
 
-// ---- reached, heard, fresh
-// ------------------------------------------------------------------------------------------
+// ---- reached, heard, fresh ----------------------------------------------------------------------------------------
 
 // A peer whose echoes come home every 30 ms until `cut`; the node steps every 10 ms.
 class Watch : public ::testing::Test {
@@ -204,8 +202,7 @@ TEST(Membership, QuietFromTheFirstMissOfTheLastPeer) {
   EXPECT_TRUE(membership.anybody_heard());
 }
 
-// ---- settings
-// -------------------------------------------------------------------------------------------------------
+// ---- settings -----------------------------------------------------------------------------------------------------
 
 TEST(ClusterSettings, BothProfilesMakeSense) {
   EXPECT_TRUE(validate(ClusterSettings{}).empty());
