@@ -45,6 +45,9 @@ class Namespace:
     def path(self) -> str:
         return f"/run/netns/{self.name}"
 
+    def up(self) -> bool:
+        return os.path.exists(self.path)
+
     # -- life ----------------------------------------------------------------------------------------------------
 
     def create(self) -> None:

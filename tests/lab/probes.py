@@ -74,13 +74,14 @@ class NewFlows(Probe):
         return self.seen
 
     def outage(self, since: float, until: float = float("inf")) -> Outage:
-        """The worst between two instants; after `end`. A window may begin a moment before the fault: its flow was under way."""
-        early = since - 0.03
-        windows = [w for w in self.seen["windows"] if early <= w["from"] < until]
-        # A gap belongs to the fault that it contains or follows.
+        """The worst between two instants; after `end`. What began before the first counts from there on."""
+        early = since - 0.03  # a flow that was under way when the fault came
+        windows = [w for w in self.seen["windows"] if w["to"] > since and w["from"] < until]
         gaps = [g for g in self.seen["gaps"] if g["to"] > since and g["from"] < until]
-        return Outage(max((w["ms"] for w in windows), default=0.0), max((g["ms"] for g in gaps), default=0.0),
-                      sum(w["failed"] for w in windows))
+
+        def longest(spans: list[dict]) -> float:
+            return max(((span["to"] - max(span["from"], early)) * 1000 for span in spans), default=0.0)
+        return Outage(longest(windows), longest(gaps), sum(w["failed"] for w in windows))
 
 
 class Held(Probe):
@@ -105,7 +106,8 @@ class Watch(Probe):
     """Asks for an address by ARP; from a host that nobody measures."""
 
     def __init__(self, host: Namespace, address: str, every_ms: int = 10) -> None:
-        super().__init__(host, "ask", "--about", address, "--every-ms", every_ms, "--seconds", 3600)
+        sender = host.ip_json("-4", "addr", "show", "eth0")[0]["addr_info"][0]["local"]
+        super().__init__(host, "ask", "--about", address, "--sender", sender, "--every-ms", every_ms, "--seconds", 3600)
 
     def end(self, patience: float = 60) -> dict:
         self.seen = super().end(patience)

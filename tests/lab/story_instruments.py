@@ -6,6 +6,7 @@ No xdp-lb in here. The stories about dying nodes believe these instruments.
 
 from __future__ import annotations
 
+import threading
 import time
 
 from . import probes
@@ -95,6 +96,21 @@ class Instruments(Story):
         self.assertGreater(seen["latest_ms"], 400, "what was sent into the cut wire came back late")
         self.assertEqual(doomed.end()["broken"], 20)
 
+    def test_the_server_echoes_more_than_a_buffer_holds(self) -> None:
+        probes.echo(self.one, 9400)
+        with self.lan.connect(self.one.address, 9400) as connection:
+            connection.settimeout(10)
+            self.assertEqual(connection.recv(100), b"pi1\n")
+            data = bytes(range(256)) * (16 << 10)
+            sender = threading.Thread(target=connection.sendall, args=(data,))
+            sender.start()
+            time.sleep(0.3)
+            back = b""
+            while len(back) < len(data):
+                back += connection.recv(1 << 20)
+            sender.join()
+            self.assertEqual(back, data)
+
     def test_each_fault_of_the_wires(self) -> None:
         one, two, three = self.one, self.two, self.three
         for name, fault, ears in (
@@ -125,6 +141,7 @@ class Instruments(Story):
 
     def test_loss_by_chance(self) -> None:
         probes.echo(self.three, 9200)
+        self.lan.connect(self.three.address, 9200).close()  # the neighbour is known: a lost ARP request costs a second
         self.faults.lose(20, self.three)
         flows = probes.NewFlows(self.lan, self.three.address, 9200, udp=True)
         time.sleep(1)

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Every request has a sender MAC of its own (of 4,096), which comes back as the target of its answer: an answer belongs
-// to one request and is never taken for a second answer to the next. The sender address is 0.0.0.0, as in the probe of
-// RFC 5227, so that nobody learns a neighbour from it.
+// to one request and is never taken for a second answer to the next. The sender's address is the host's, not 0.0.0.0: that
+// would be a probe (RFC 5227, 2.1.1), which tells a node that is about to use the address to leave it alone.
 #include <arpa/inet.h>
 #include <linux/if_ether.h>
 #include <linux/if_packet.h>
@@ -74,7 +74,7 @@ class Asker {
   nlohmann::json report() const;
 
   const Asked& options_;
-  const std::uint32_t about_;
+  const std::uint32_t about_, sender_;
   Descriptor socket_;
   sockaddr_ll link_{};
   std::deque<Request> requests_;
@@ -89,7 +89,8 @@ Mac sender_of(std::uint64_t number) {
   return {0x06, 0, 0, 0, static_cast<std::uint8_t>(tail >> 8), static_cast<std::uint8_t>(tail)};
 }
 
-Asker::Asker(const Asked& options) : options_(options), about_(address_of(options.about, 0).sin_addr.s_addr) {
+Asker::Asker(const Asked& options)
+    : options_(options), about_(address_of(options.about, 0).sin_addr.s_addr), sender_(address_of(options.sender, 0).sin_addr.s_addr) {
   socket_ = Descriptor(socket(AF_PACKET, SOCK_RAW | SOCK_NONBLOCK | SOCK_CLOEXEC, htons(ETH_P_ARP)));
   if (socket_.get() < 0) fail_errno("packet socket");
   link_.sll_family = AF_PACKET;
@@ -115,6 +116,7 @@ void Asker::ask() {
   frame.hardware_bytes = ETH_ALEN;
   frame.protocol_bytes = 4;
   frame.operation = htons(1);
+  frame.sender = sender_;
   frame.target = about_;
   requests_.push_back({.at = now(), .answers = {}});
   // A link that is down swallows the request; it then counts as one that nobody answered.

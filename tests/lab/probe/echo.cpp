@@ -2,9 +2,11 @@
 #include <sys/epoll.h>
 #include <sys/socket.h>
 
+#include <algorithm>
 #include <array>
 #include <cerrno>
 #include <map>
+#include <string>
 #include <vector>
 
 #include "tests/lab/probe/loop.hpp"
@@ -14,16 +16,26 @@ namespace xlb::probe {
 
 namespace {
 
+// Of both families.
 Descriptor bound(int kind, std::uint16_t port) {
-  Descriptor made(socket(AF_INET, kind | SOCK_NONBLOCK | SOCK_CLOEXEC, 0));
-  const int on = 1;
+  Descriptor made(socket(AF_INET6, kind | SOCK_NONBLOCK | SOCK_CLOEXEC, 0));
+  const int on = 1, off = 0;
   if (made.get() < 0) fail_errno("socket");
   setsockopt(made.get(), SOL_SOCKET, SO_REUSEADDR, &on, sizeof on);
-  const sockaddr_in any = address_of("0.0.0.0", port);
+  setsockopt(made.get(), IPPROTO_IPV6, IPV6_V6ONLY, &off, sizeof off);
+  sockaddr_in6 any{};
+  any.sin6_family = AF_INET6;
+  any.sin6_port = htons(port);
   if (bind(made.get(), reinterpret_cast<const sockaddr*>(&any), sizeof any) != 0)
     fail_errno("port " + std::to_string(port));
   return made;
 }
+
+struct Client {
+  Descriptor socket;
+  std::string unsent;
+  bool blocked = false;
+};
 
 class Server {
  public:
@@ -41,7 +53,7 @@ class Server {
 
   const std::string greeting_, name_;
   Descriptor tcp_, udp_, epoll_ = make_epoll();
-  std::map<int, Descriptor> clients_;
+  std::map<int, Client> clients_;
 };
 
 void Server::greet() {
@@ -51,13 +63,13 @@ void Server::greet() {
     if (fd < 0) return;
     if (send(fd, greeting_.data(), greeting_.size(), MSG_NOSIGNAL) < 0) continue;
     watch(epoll_, fd, EPOLLIN | EPOLLRDHUP, static_cast<std::uint64_t>(fd));
-    clients_.insert_or_assign(fd, std::move(client));
+    clients_[fd].socket = std::move(client);
   }
 }
 
 void Server::answer_datagrams() {
-  std::array<char, 2048> data{};
-  sockaddr_in from{};
+  std::vector<char> data(65536);
+  sockaddr_in6 from{};
   socklen_t length = sizeof from;
   ssize_t size = 0;
   while ((size = recvfrom(udp_.get(), data.data(), data.size(), 0, reinterpret_cast<sockaddr*>(&from), &length)) >= 0) {
@@ -68,10 +80,27 @@ void Server::answer_datagrams() {
 }
 
 void Server::answer(int fd) {
-  std::array<char, 4096> data{};
-  const ssize_t size = recv(fd, data.data(), data.size(), 0);
-  if (size < 0 && errno == EAGAIN) return;
-  if (size <= 0 || send(fd, data.data(), static_cast<std::size_t>(size), MSG_NOSIGNAL) < 0) clients_.erase(fd);
+  Client& client = clients_.at(fd);
+  if (client.unsent.empty()) {
+    std::array<char, 65536> data{};
+    const ssize_t size = recv(fd, data.data(), data.size(), 0);
+    if (size < 0 && errno == EAGAIN) return;
+    if (size <= 0) {
+      clients_.erase(fd);
+      return;
+    }
+    client.unsent.assign(data.data(), static_cast<std::size_t>(size));
+  }
+  const ssize_t sent = send(fd, client.unsent.data(), client.unsent.size(), MSG_NOSIGNAL);
+  if (sent < 0 && errno != EAGAIN) {
+    clients_.erase(fd);
+    return;
+  }
+  client.unsent.erase(0, static_cast<std::size_t>(std::max<ssize_t>(sent, 0)));
+  // Nothing more is read from a client that does not take what it has sent.
+  const bool blocked = !client.unsent.empty();
+  if (blocked != client.blocked) watch_for(epoll_, fd, blocked ? EPOLLOUT : EPOLLIN | EPOLLRDHUP);
+  client.blocked = blocked;
 }
 
 void Server::run() {
@@ -86,7 +115,7 @@ void Server::run() {
         greet();
       } else if (fd == udp_.get()) {
         answer_datagrams();
-      } else {
+      } else if (clients_.contains(fd)) {
         answer(fd);
       }
     }

@@ -49,6 +49,13 @@ void watch(const Descriptor& epoll, int fd, std::uint32_t events, std::uint64_t 
   if (epoll_ctl(epoll.get(), EPOLL_CTL_ADD, fd, &event) != 0) fail_errno("epoll_ctl");
 }
 
+void watch_for(const Descriptor& epoll, int fd, std::uint32_t events) {
+  epoll_event event{};
+  event.events = events;
+  event.data.u64 = static_cast<std::uint64_t>(fd);
+  if (epoll_ctl(epoll.get(), EPOLL_CTL_MOD, fd, &event) != 0) fail_errno("epoll_ctl");
+}
+
 Descriptor make_tick(std::int64_t every) {
   Descriptor tick(timerfd_create(CLOCK_MONOTONIC, TFD_NONBLOCK | TFD_CLOEXEC));
   if (tick.get() < 0) fail_errno("timerfd_create");

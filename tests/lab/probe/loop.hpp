@@ -48,6 +48,8 @@ void end_on_signals();
 
 Descriptor make_epoll();
 void watch(const Descriptor& epoll, int fd, std::uint32_t events, std::uint64_t tag);
+// Another set of events for a descriptor that is its own tag.
+void watch_for(const Descriptor& epoll, int fd, std::uint32_t events);
 // A timer that becomes readable every `every` ns.
 Descriptor make_tick(std::int64_t every);
 // How often it has ticked since it was last asked.

@@ -38,6 +38,7 @@ int main(int argc, char** argv) {
   Asked asked;
   CLI::App* asked_verb = app.add_subcommand("ask", "asks by ARP for an address at intervals and tells who answered");
   asked_verb->add_option("--about", asked.about)->required();
+  asked_verb->add_option("--sender", asked.sender)->required();
   asked_verb->add_option("--interface", asked.interface);
   asked_verb->add_option("--every-ms", asked.every_ms)->check(CLI::Range(1, 1000));
   asked_verb->add_option("--seconds", asked.seconds)->check(CLI::Range(0.1, 3600.0));

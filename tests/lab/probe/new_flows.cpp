@@ -55,6 +55,7 @@ class Opener {
 void Opener::open() {
   Flow flow;
   flow.begun = now();
+  outages_.begun(flow.begun);
   flow.socket = Descriptor(socket(AF_INET, (options_.udp ? SOCK_DGRAM : SOCK_STREAM) | SOCK_NONBLOCK | SOCK_CLOEXEC, 0));
   const int fd = flow.socket.get();
   if (fd < 0) fail_errno("socket");

@@ -21,10 +21,13 @@ void Outages::keep(std::vector<Span>& among, const Span& span) const {
   }
 }
 
+void Outages::begun(std::int64_t at) {
+  if (!waiting_since_) waiting_since_ = at;
+}
+
 void Outages::completed(std::int64_t at) {
-  if (last_completed_ && at - *last_completed_ >= shortest_)
-    keep(gaps_, {.from = *last_completed_, .to = at});
-  last_completed_ = at;
+  if (waiting_since_ && at - *waiting_since_ >= shortest_) keep(gaps_, {.from = *waiting_since_, .to = at});
+  waiting_since_.reset();
 }
 
 void Outages::judged(std::int64_t begun, bool succeeded) {
@@ -60,8 +63,7 @@ void Outages::end(std::int64_t at) {
     keep(windows_, *open_);
     open_.reset();
   }
-  if (last_completed_ && at - *last_completed_ >= shortest_)
-    keep(gaps_, {.from = *last_completed_, .to = at});
+  if (waiting_since_) completed(at);
 }
 
 }  // namespace xlb::probe

@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 // What a client that opens one flow after the other saw of an outage. Pure: times are parameters, in ns of one clock.
 //
-// Two figures, because neither says everything. A *gap* is a time in which nothing succeeded: it tells how long a
-// service was gone. A *window* reaches from the start of the first flow that failed to the start of the first one after
+// Two figures, because neither says everything. A *gap* is a time in which nothing succeeded, from the start of the first
+// flow that had to wait: it tells how long a service was gone, and a stall of the client itself, in which it begins
+// nothing, is none. A *window* reaches from the start of the first flow that failed to the start of the first one after
 // which none fails for a while: it also holds the time in which only some flows failed (those to a dead node's
 // backends), which a gap does not see. Both are bounded in number, the longest are kept.
 #pragma once
@@ -27,6 +28,8 @@ class Outages {
   // Failures closer together than `quiet` are one window; gaps shorter than `shortest` are no gaps.
   Outages(std::int64_t quiet, std::int64_t shortest) : quiet_(quiet), shortest_(shortest) {}
 
+  // A flow begins.
+  void begun(std::int64_t at);
   // A flow succeeded, at this time; in order of that time.
   void completed(std::int64_t at);
   // What became of a flow, in the order in which they were begun.
@@ -43,7 +46,7 @@ class Outages {
   void keep(std::vector<Span>& among, const Span& span) const;
 
   std::int64_t quiet_, shortest_;
-  std::optional<std::int64_t> last_completed_, last_failed_;
+  std::optional<std::int64_t> waiting_since_, last_failed_;
   std::optional<Span> open_;
   bool ended_by_success_ = false;  // `open_->to` is the start of a flow that succeeded
   std::uint64_t since_ = 0;        // flows begun after the window's last failure

@@ -12,6 +12,7 @@ constexpr std::int64_t kMs = 1'000'000;
 void run(Outages& outages, std::int64_t length, std::int64_t from, std::int64_t to, std::int64_t every = 1) {
   for (std::int64_t ms = 0; ms < length; ++ms) {
     const bool fails = ms >= from && ms < to && (ms - from) % every == 0;
+    outages.begun(ms * kMs);
     if (!fails) outages.completed(ms * kMs);
     outages.judged(ms * kMs, !fails);
   }
@@ -35,7 +36,7 @@ TEST(Outages, OneOutage) {
   EXPECT_EQ(outages.windows()[0].length(), 120 * kMs);
   EXPECT_EQ(outages.windows()[0].failed, 120U);
   ASSERT_EQ(outages.gaps().size(), 1U);
-  EXPECT_EQ(outages.gaps()[0].length(), 121 * kMs) << "from the last success to the next";
+  EXPECT_EQ(outages.gaps()[0].length(), 120 * kMs);
 }
 
 TEST(Outages, EveryThirdFlowFails) {
@@ -68,22 +69,36 @@ TEST(Outages, NotOverAtTheEnd) {
   ASSERT_EQ(outages.windows().size(), 1U);
   EXPECT_EQ(outages.windows()[0].length(), 600 * kMs);
   ASSERT_EQ(outages.gaps().size(), 1U);
-  EXPECT_EQ(outages.gaps()[0].length(), 601 * kMs);
+  EXPECT_EQ(outages.gaps()[0].length(), 600 * kMs);
 }
 
 // A packet that waited for its neighbour to be known: begun in the outage, succeeded after it.
 TEST(Outages, LateIsAGapAndNoFailure) {
   Outages outages(100 * kMs, 10 * kMs);
   for (std::int64_t ms = 0; ms < 100; ++ms) {
+    outages.begun(ms * kMs);
     outages.completed(ms * kMs);
     outages.judged(ms * kMs, true);
   }
+  outages.begun(100 * kMs);
   outages.completed(180 * kMs);
   outages.judged(100 * kMs, true);
   outages.end(181 * kMs);
   EXPECT_TRUE(outages.windows().empty());
   ASSERT_EQ(outages.gaps().size(), 1U);
-  EXPECT_EQ(outages.gaps()[0].length(), 81 * kMs);
+  EXPECT_EQ(outages.gaps()[0].length(), 80 * kMs);
+}
+
+TEST(Outages, AStalledClientIsNoOutage) {
+  Outages outages(100 * kMs, 10 * kMs);
+  for (const std::int64_t ms : {1, 2, 3, 90, 91}) {
+    outages.begun(ms * kMs);
+    outages.completed(ms * kMs + kMs / 10);
+    outages.judged(ms * kMs, true);
+  }
+  outages.end(92 * kMs);
+  EXPECT_TRUE(outages.windows().empty());
+  EXPECT_TRUE(outages.gaps().empty());
 }
 
 TEST(Outages, KeepsTheLongest) {

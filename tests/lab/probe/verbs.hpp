@@ -34,6 +34,7 @@ nlohmann::json run(const Held& options);
 // Asks by ARP for an address at intervals, and tells who answered which request.
 struct Asked {
   std::string about;
+  std::string sender;  // an address of the host's
   std::string interface = "eth0";
   std::int64_t every_ms = 10;
   double seconds = 600;

@@ -1,0 +1,226 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Daemons that hang, die, are replaced or drained while clients talk: they are not missed, and two nodes never answer."""
+
+from __future__ import annotations
+
+import signal
+import time
+from typing import Mapping
+
+from . import servers
+from .cluster import BACKEND_PORT
+from .cluster_story import DETECTION, HANDED, HELD, PORT, VIP, ClusterStory, Seen
+from .lab import Node, Pod
+from .story import FULL
+from .traffic import Load, eventually
+
+LEASE = 1.0  # seconds; the default is five
+REQUESTS = 10_000 if FULL else 1_500
+WEB = "192.168.0.210"  # nginx behind it: whole requests, not only handshakes
+
+
+class Daemons(ClusterStory):
+    OPTIONS = {"lease_s": LEASE}
+
+    @classmethod
+    def declare(cls) -> None:
+        super().declare()
+        for pod in cls.everywhere():
+            servers.nginx(cls.lab, pod)
+        cls.cluster.serve("nginx", 80, cls.everywhere(), vip=WEB, target=servers.HTTP_PORT)
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.cluster.settle(WEB)
+
+    def requests(self) -> Load:
+        return Load(self.lan, WEB, threads=2).start()
+
+    def finish_requests(self, load: Load) -> None:
+        eventually(f"{REQUESTS} requests", lambda: load.done >= REQUESTS or load.errors, within=60)
+        load.stop()
+        self.assertEqual(dict(load.errors), {}, f"{load}\n{self.said()}")
+
+    def assert_nothing_lost(self, seen: Seen, hand_overs: int = 0) -> None:
+        self.assert_no_outage(seen)
+        self.assertLessEqual(seen.watch.double(), HANDED * hand_overs, f"{seen.watch.seen['runs']}\n{self.said()}")
+        assert seen.held
+        self.assertEqual(seen.held["broken"], 0, f"{seen.held}\n{self.said()}")
+
+    def test_owner_hangs_for_longer_than_its_lease_and_comes_back(self) -> None:
+        load = self.requests()
+        with self.watching(held=HELD) as seen:
+            hung = time.monotonic()
+            self.cluster.signal(self.owner, signal.SIGSTOP)
+            time.sleep(20 if FULL else 2.5)
+            back = time.monotonic()
+            self.cluster.signal(self.owner, signal.SIGCONT)
+            time.sleep(2)
+        self.finish_requests(load)
+        self.assert_nothing_lost(seen)
+        self.assert_moves(seen, 1)
+        self.assertLessEqual(seen.watch.silence(hung), DETECTION, seen.watch.seen["runs"])
+        moved = [run["from"] for run in seen.watch.seen["runs"] if run["macs"] and run["macs"] != [self.owner.mac()]][0]
+        self.assertGreater(moved - hung, LEASE * 0.8, "not before its lease was over")
+        self.assertLess(moved, back)
+
+    def test_owner_is_killed_and_nobody_starts_it_again(self) -> None:
+        load = self.requests()
+        with self.watching(held=HELD) as seen:
+            self.cluster.signal(self.owner, signal.SIGKILL)
+            time.sleep(LEASE + 1.5)
+        self.finish_requests(load)
+        self.assert_nothing_lost(seen)
+        self.assert_moves(seen, 1)
+
+    def test_owner_is_killed_or_ended_and_started_again_within_its_lease(self) -> None:
+        load = self.requests()
+        with self.watching(held=HELD) as seen:
+            for number in (signal.SIGKILL, signal.SIGTERM):
+                self.cluster.signal(self.owner, number)
+                self.cluster.start(self.owner)
+                time.sleep(1.5)
+        self.finish_requests(load)
+        self.assert_nothing_lost(seen)
+        self.assert_moves(seen, 0)
+
+    def test_programs_are_upgraded_on_every_node(self) -> None:
+        load = self.requests()
+        with self.watching(held=HELD) as seen:
+            for node in self.lab.nodes:
+                node.lb("upgrade")
+            time.sleep(0.5)
+        self.finish_requests(load)
+        self.assert_nothing_lost(seen)
+        self.assert_moves(seen, 0)
+
+    def test_owner_is_drained_and_comes_back(self) -> None:
+        load = self.requests()
+        with self.watching(held=HELD) as seen:
+            self.owner.lb("drain")
+            time.sleep(1)
+            self.assertIsNot(self.cluster.owner(), self.owner)
+            self.owner.lb("undrain")
+            time.sleep(1)
+        self.finish_requests(load)
+        self.assert_nothing_lost(seen, hand_overs=1)
+        self.assert_moves(seen, 1)
+
+    def test_a_rolling_restart_with_drains(self) -> None:
+        load = self.requests()
+        with self.watching(held=HELD) as seen:
+            for node in self.lab.nodes:
+                node.lb("drain")
+                time.sleep(0.5)
+                self.cluster.signal(node, signal.SIGTERM)
+                self.cluster.start(node)
+                node.lb("undrain")
+                self.cluster.settle()
+                self.cluster.settle(WEB)
+        self.finish_requests(load)
+        self.assert_nothing_lost(seen, hand_overs=seen.watch.moves())
+
+    def test_a_standbys_daemon_hangs_and_then_the_owner_dies(self) -> None:
+        hung, other = self.standbys
+        self.cluster.signal(hung, signal.SIGSTOP)
+        time.sleep(0.3)
+        with self.watching() as seen:
+            died = time.monotonic()
+            self.faults.cut(self.owner)
+            time.sleep(1.5)
+        self.assert_served_again(seen, died, 1200)
+        self.assertIs(self.cluster.owner(), other)
+
+
+class BackendsElsewhere(ClusterStory):
+    """The owner holds no backend: what dies with it is only a way."""
+
+    FRESH = True
+    VIPS = ("192.168.0.201", "192.168.0.202", "192.168.0.203")
+
+    @classmethod
+    def declare(cls) -> None:
+        cls.cluster.prepare()
+        cls.cluster.serve("web", PORT, cls.everywhere())
+        # For whichever node owns them there is one of these services without a backend there.
+        for vip, node in zip(cls.VIPS, cls.lab.nodes):
+            cls.cluster.serve(f"not-on-{node.role}", PORT, [pod for pod in cls.everywhere() if pod.node is not node], vip=vip)
+
+    def setUp(self) -> None:
+        super().setUp()
+        for vip in self.VIPS:
+            self.cluster.settle(vip)
+
+    def chosen(self) -> tuple[str, Node]:
+        """A VIP whose owner has none of its backends."""
+        for vip, node in zip(self.VIPS, self.lab.nodes):
+            if self.cluster.owner(vip) is node:
+                return vip, node
+        self.skipTest("every service has a backend at the node that owns its address")
+
+    def test_owner_dies_and_no_connection_breaks(self) -> None:
+        vip, owner = self.chosen()
+        with self.watching(held=200, vip=vip) as seen:
+            died = time.monotonic()
+            self.lab.power_off(owner)
+            time.sleep(1.5)
+        self.assert_served_again(seen, died)
+        assert seen.held
+        self.assertEqual(seen.held["broken"], 0, f"{seen.held}\n{self.said()}")
+
+
+class LastBackend(ClusterStory):
+    """`externalTrafficPolicy: Local`: who has no ready backend of its own any more is not eligible, and hands over first."""
+
+    FRESH = True
+
+    @classmethod
+    def declare(cls) -> None:
+        cls.cluster.prepare()
+        cls.apply({pod: "ready: true" for pod in cls.everywhere()})
+
+    @classmethod
+    def apply(cls, conditions: Mapping[Pod, str]) -> None:
+        """As the API server tells every node, one after the other."""
+        endpoints = "".join(f'\n  - {{addresses: ["{pod.address}"], nodeName: {pod.node.role}, conditions: {{{said}}}}}'
+                            for pod, said in conditions.items())
+        manifest = cls.manifest(f"""\
+apiVersion: v1
+kind: Service
+metadata:
+  name: web
+  namespace: default
+  annotations: {{metallb.io/loadBalancerIPs: {VIP}}}
+spec:
+  type: LoadBalancer
+  externalTrafficPolicy: Local
+  clusterIP: 10.43.0.99
+  ports: [{{name: http, port: {PORT}, targetPort: {BACKEND_PORT}}}]
+---
+apiVersion: discovery.k8s.io/v1
+kind: EndpointSlice
+metadata:
+  name: web-lab
+  namespace: default
+  labels: {{kubernetes.io/service-name: web}}
+addressType: IPv4
+ports: [{{name: http, port: {BACKEND_PORT}, protocol: TCP}}]
+endpoints:{endpoints}
+""")
+        for node in cls.lab.nodes:
+            node.lb("apply", "-f", str(manifest))
+
+    def test_its_last_backend_ends_and_the_address_is_handed_over(self) -> None:
+        conditions = {pod: "ready: true" for pod in self.everywhere()}
+        ending = self.owner.pods[0]
+        with self.watching() as seen:
+            conditions[ending] = "ready: false, serving: true, terminating: true"
+            self.apply(conditions)
+            eventually("handed over", lambda: self.cluster.owner() not in (None, self.owner), within=5)
+            del conditions[ending]
+            self.apply(conditions)
+            self.servers[ending].kill()
+            time.sleep(0.5)
+        self.assert_no_outage(seen)
+        self.assertLessEqual(seen.watch.double(), HANDED, seen.watch.seen["runs"])
+        self.assert_moves(seen, 1)
