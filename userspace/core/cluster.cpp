@@ -123,7 +123,11 @@ void Cluster::read_clock(Instant now) {
   // It has missed too much to go on as if nothing had been. Statements that waited are about to be read.
   membership_.doubt();
   claims_dirty_ = peers_dirty_ = true;
-  if (standing_ == Standing::standing) listen(settings_.rejoin_listen, "was stopped for a while, and listens");
+  const bool listens_long_enough =
+      standing_ == Standing::listening && listening_until_ >= awake_ + settings_.rejoin_listen;
+  if ((standing_ == Standing::standing || standing_ == Standing::listening) && !listens_long_enough) {
+    listen(settings_.rejoin_listen, "was stopped for a while, and listens");
+  }
 }
 
 void Cluster::read_echoes(const ClusterFacts& facts) {

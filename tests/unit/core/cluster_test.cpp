@@ -51,6 +51,8 @@ class Daemon {
     return last;
   }
 
+  void pass(Instant time) { now_ += time; }  // without a step
+
   ClusterOrders step() {
     facts_.now = facts_.last_frame = now_;
     const ClusterFacts facts = std::exchange(facts_, {});
@@ -192,6 +194,23 @@ TEST(Cluster, ANewIncarnationDropsItsClaimsAndJoins) {
   EXPECT_EQ(daemon.said.incarnation, 2U);
   daemon.run(milliseconds(1100));
   EXPECT_EQ(daemon.vip().epoch, 2U);
+}
+
+// What others said before a long stall counts no more, so it must hear them again before it claims anything; also
+// when it stalls once more while it listens.
+TEST(Cluster, ListensAfterEachLongStall) {
+  Daemon daemon(self());
+  keep_hearing(daemon, of("a", 1, 4), milliseconds(1400));
+  for (int stall = 0; stall < 2; ++stall) {
+    daemon.pass(seconds(2));
+    daemon.run(milliseconds(250));
+    EXPECT_EQ(daemon->standing(), Standing::listening);
+    EXPECT_FALSE(daemon.vip().owned);
+  }
+  daemon.hear(of("a", 1, 4));
+  daemon.run(milliseconds(100));
+  EXPECT_EQ(daemon->standing(), Standing::standing);
+  EXPECT_EQ(daemon.vip().owner, "a");
 }
 
 // ---- draining -----------------------------------------------------------------------------------------------------
