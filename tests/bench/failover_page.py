@@ -132,7 +132,8 @@ def others(record: dict) -> list[str]:
 
 def alarms(record: dict) -> list[str]:
     seen = record.get("false_alarms", {})
-    rows = [(name, f"{one['minutes']:.0f}", str(one["alarms"]), *(f"{one[key]:,}" if key in one else "–" for key in ("moves", "double_ms", "silence_ms")))
+    watched = ("moves", "double_ms", "silence_ms")
+    rows = [(name, f"{one['minutes']:.0f}", str(one["alarms"]), *(f"{one[key]:,}" if key in one else "–" for key in watched))
             for name, one in sorted(seen.items(), reverse=True)]
     return ["## False alarms", "",
             "All of them at once, each with three nodes of its own, while one process a CPU spins. An alarm is a living node that another gave up.", "",
@@ -142,7 +143,8 @@ def alarms(record: dict) -> list[str]:
 def dsr(record: dict) -> list[str]:
     seen = record.get("dsr", {})
     one = max((figures["mbit"] for name, figures in seen.items() if name != "xdp-lb"), default=0)
-    rows = [(name, f"{figures['mbit']:.0f}", f"{figures['mbit'] / one:.2f}", ", ".join(f"{node} {count}" for node, count in sorted(figures["macs"].items())),
+    rows = [(name, f"{figures['mbit']:.0f}", f"{figures['mbit'] / one:.2f}",
+             ", ".join(f"{node} {count}" for node, count in sorted(figures["macs"].items())),
              ", ".join(figures["clients"])) for name, figures in seen.items() if one]
     return ["## Response bandwidth", "",
             "Three nodes whose NICs send at most 100 Mbit/s, one VIP, four clients that download. *One node* answers for all: the VIP at one node, "
@@ -167,7 +169,8 @@ def page(record: dict) -> str:
              "- reproduce: the three programs as root, after `tools/test build` (`--quick`: to see that they work)", "",
              "## Targets", "",
              f"{len(judged) - len(missed)} of {len(judged)} are met" + (", the others are explained [below](#what-is-missed-and-why)." if missed else "."), "",
-             *table(("what", "target", "measured", "met"), ((one.what, one.target, one.measured, "yes" if one.met else "**no**") for one in judged)),
+             *table(("what", "target", "measured", "met"),
+                    ((one.what, one.target, one.measured, "yes" if one.met else "**no**") for one in judged)),
              *cuts(record), *others(record), *alarms(record), *dsr(record)]
     if missed:
         reasons = record.get("why", {})
