@@ -45,6 +45,9 @@ class Contender(Protocol):
     def settled(self) -> bool:
         """All nodes know of each other as far as the contender can tell."""
 
+    def said(self) -> str:
+        """The end of the daemons' logs, for a failure."""
+
     def alarms(self) -> int:
         """How often so far a node gave another up, by the daemons' logs."""
 
@@ -116,6 +119,10 @@ vrrp_instance vip {{
     def settled(self) -> bool:
         return [node for node in self.lab.nodes if self._holds(node)] == self.lab.nodes[:1]
 
+    def said(self) -> str:
+        return "\n".join(f"--- {node}\n{(self.lab.directory / node.role / 'keepalived/keepalived.log').read_text()[-1500:]}"
+                         for node in self.lab.nodes)
+
     def alarms(self) -> int:
         """Who hears no master becomes one."""
         return sum((self.lab.directory / node.role / "keepalived/keepalived.log").read_text().count("Entering MASTER STATE")
@@ -178,8 +185,11 @@ class XdpLb:
     def settled(self) -> bool:
         return self.cluster.settled()
 
+    def said(self) -> str:
+        return "\n".join(f"--- {node}\n{node.lb('status', check=False).stdout}{self.cluster.log(node)[-2500:]}" for node in self.lab.nodes)
+
     def alarms(self) -> int:
-        return sum(self.cluster.log(node).count(" is lost") for node in self.lab.nodes)
+        return sum(self.cluster.log(node).count("peer lost") for node in self.lab.nodes)
 
     def hand_over(self, node: Node) -> None:
         node.lb("drain")

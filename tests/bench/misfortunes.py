@@ -68,7 +68,10 @@ class Stage:
             if owner is not None:
                 calm.append(owner)
             return len(calm) >= 5
-        eventually(f"{self.contender.name}: one node answers, all are there", look, within=60, every=0.05)
+        try:
+            eventually(f"{self.contender.name}: one node answers, all are there", look, within=60, every=0.05)
+        except AssertionError as never:
+            raise CommandFailed(f"{never}\n{self.contender.said()}") from None
         # The client's neighbour table is that of a client that knows the owner, whatever the fault before has left.
         self.lab.lan.forget_neighbours()
         self.lab.lan.connect(VIP, PORT).close()
@@ -104,7 +107,7 @@ class Stage:
         outage, heal = flows.outage(struck, amended), flows.outage(amended, until)
         last = watch.last_double(amended)
         return Seen(outage.worst, outage.gap, outage.failed, heal.worst, watch.double(struck),
-                    0.0 if last is None else (last - amended) * 1000, watch.moves(struck), broken, said["worst_stall_ms"],
+                    0.0 if last is None else (last - amended) * 1000, watch.moves(struck - 0.05), broken, said["worst_stall_ms"],
                     said["reasons"])
 
 

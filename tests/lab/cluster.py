@@ -49,7 +49,8 @@ class Cluster:
     def serve(self, name: str, port: int, backends: Iterable[Pod], *, vip: str = FIRST_VIP, target: int = BACKEND_PORT,
               options: Iterable[str] = ()) -> None:
         """The same service on every node."""
-        chosen = [word for pod in backends for word in ("--backend", f"{pod.address6 if ':' in vip else pod.address}@{self.names[pod.node]}")]
+        addresses = ((pod.address6 if ":" in vip else pod.address, self.names[pod.node]) for pod in backends)
+        chosen = [word for address, node in addresses for word in ("--backend", f"{address}@{node}")]
         for node in self.lab.nodes:
             node.lb("service", "add", name, "--port", f"{port}:{target}", *chosen, "--vip", vip, *options)
 
