@@ -18,6 +18,7 @@ from lab.traffic import eventually, who_has
 
 HELD = 200
 WATCHER = "192.168.0.60"
+STALL_MS = 100
 
 
 @dataclass(frozen=True)
@@ -79,10 +80,11 @@ class Stage:
 
     def suffer(self, misfortune: Misfortune, *, briefly: bool = False) -> Seen:
         """`briefly`: does not look on for long when it is over."""
-        for _ in range(5):
+        for left in reversed(range(8)):
             owner = self.settle()
             seen = self._once(misfortune, owner, briefly)
-            if seen is not None:
+            # A client that was itself held up saw nothing; only a machine that never lets it run gets it written down.
+            if seen is not None and (seen.stall_ms <= STALL_MS or left == 0):
                 return seen
         raise CommandFailed(f"{self.contender.name}: the VIP moves by itself all the time")
 
