@@ -51,6 +51,8 @@ def _judge_cuts(record: dict) -> Iterable[Judged]:
                 yield Judged(f"the owner's port is cut, {profile} profile ({interval} ms x 3), {len(outages)} cuts: {what} outage",
                              f"<= {limit} ms", f"{value:.0f} ms", value <= limit)
             heals, doubles = _of(seen, "heal_outage_ms"), _of(seen, "double_last_ms")
+            if not heals:
+                continue
             yield Judged(f"the cut heals, {profile} profile: worst outage", f"<= {3 * interval} ms", f"{max(heals):.0f} ms",
                          max(heals) <= 3 * interval)
             yield Judged(f"the cut heals, {profile} profile: two answering nodes", "never 200 ms after it",
