@@ -29,6 +29,10 @@ bool same_endpoint(const lb_backend& left, const lb_backend& right) {
          left.generation == right.generation;
 }
 
+bool begins_to_drain(const lb_backend& from, const lb_backend& to) {
+  return (to.flags & ~from.flags & XLB_BACKEND_DRAINING) != 0;
+}
+
 // Calls changed(key, value) for rows that are new or different, and gone(key) for rows that are no more.
 template <typename Map, typename Changed, typename Gone>
 void compare(const Map& installed, const Map& wanted, const Changed& changed, const Gone& gone) {
@@ -124,9 +128,9 @@ class Planner {
       for (Edits* phase : phases) std::move(phase->begin(), phase->end(), std::back_inserter(edits));
     };
     if (crowded()) {
-      append({&groups_gone_, &vips_gone_, &services_gone_, &sources_gone_, &make_, &slots_gone_});
+      append({&groups_gone_, &vips_gone_, &services_gone_, &sources_gone_, &make_, &backends_drained_, &slots_gone_});
     } else {
-      append({&make_, &groups_gone_, &vips_gone_, &services_gone_, &sources_gone_, &slots_gone_});
+      append({&make_, &backends_drained_, &groups_gone_, &vips_gone_, &services_gone_, &sources_gone_, &slots_gone_});
     }
     append({&backends_gone_, &peer_macs_gone_, &peers_gone_, &returns_gone_, &links_gone_});
     return edits;
@@ -192,10 +196,14 @@ class Planner {
     compare(
         installed_.backends, wanted_.backends,
         [&](std::uint32_t id, const lb_backend& backend) {
-          (live(backend) ? backends_made_ : backends_gone_).push_back(EditBackend{id, backend});
           const auto old = installed_.backends.find(id);
-          if (old == installed_.backends.end() || !live(old->second) || !live(backend)) return;
-          if (!same_endpoint(old->second, backend)) ids_in_the_way_.insert(id);
+          const bool stays = old != installed_.backends.end() && live(old->second) && live(backend);
+          if (stays && same_endpoint(old->second, backend) && begins_to_drain(old->second, backend)) {
+            backends_drained_.push_back(EditBackend{id, backend});
+            return;
+          }
+          (live(backend) ? backends_made_ : backends_gone_).push_back(EditBackend{id, backend});
+          if (stays && !same_endpoint(old->second, backend)) ids_in_the_way_.insert(id);
         },
         [&](std::uint32_t id) {
           backends_gone_.push_back(EditBackend{id, nothing});
@@ -265,6 +273,7 @@ class Planner {
   std::set<ServiceKey> displaced_;
   Edits make_;
   Edits backends_made_;
+  Edits backends_drained_;  // taken out of use last: until the slots name others, flows still begin there
   Edits groups_gone_, vips_gone_, services_gone_, sources_gone_, slots_gone_, backends_gone_, peer_macs_gone_,
       peers_gone_, returns_gone_, links_gone_;
 };

@@ -208,6 +208,15 @@ TEST(Plan, MakesFromTheBottomUpAndBreaksFromTheTopDown) {
   EXPECT_EQ(order(plan(*up, *down)), " -group -VIP -service -source -slots -backend -xlb_return -link");
 }
 
+// The slots name others first: no flow may meet a slot whose only backend takes none.
+TEST(Plan, ABackendDrainsAfterTheSlotsHaveLeftIt) {
+  Desired desired = one_service("fd00::200");
+  const auto before = compile(desired, {}, {}, 1);
+  desired.services[0].ports[0].backends[3].draining = true;
+  const auto after = compile(desired, *before, {}, 1);
+  EXPECT_EQ(order(plan(*before, *after, {})), " slots VIP backend");
+}
+
 TEST(Plan, APeerComesBeforeItsBackendsAndGoesAfterThem) {
   Desired desired = one_service("fd00::200");
   const auto before = compile(desired, {}, {}, 1);
