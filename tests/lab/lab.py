@@ -40,6 +40,8 @@ ABI_VERSION = int(re.search(r"^#define XLB_ABI_VERSION (\d+)", (ROOT / "maps/abi
 BPFFS = Path("/sys/fs/bpf")
 # Not /run, which is a small tmpfs on many machines: the bulk stories keep gigabytes here.
 STATE = Path("/var/tmp/xlb-lab")
+# What nodes write is small and synced to the disk with every change; a dozen nodes would wait for one disk of a build machine.
+SYNCED = Path("/dev/shm/xlb-lab") if Path("/dev/shm").is_mount() else STATE
 
 MODES = ("tc", "generic", "native")
 _NAME = re.compile(r"[a-z0-9]{1,16}\Z")
@@ -70,8 +72,8 @@ class Node(Namespace):
         self.address = f"192.168.0.{10 + number}"
         self.address6 = f"fd00:0:0:1::{10 + number}"
         self.pods: list[Pod] = []
-        self.config_dir = lab.directory / self.role / "etc"
-        self.run_dir = lab.directory / self.role / "run"
+        self.config_dir = SYNCED / lab.name / self.role / "etc"
+        self.run_dir = SYNCED / lab.name / self.role / "run"
         self.pin_dir = BPFFS / self.name
         self.tables_dir = self.pin_dir / f"v{ABI_VERSION}"
         self.environment = {
@@ -167,6 +169,7 @@ class Lab:
         self._build_router()
         self._build_client(self.lan, LAN_CLIENT, LAN_CLIENT6, 50)
         for node in self.nodes:
+            (self.directory / node.role).mkdir()
             node.config_dir.mkdir(parents=True)
             self._build_node(node)
         if self.mode == "native":
@@ -325,7 +328,8 @@ def down(name: str) -> None:
         shutil.rmtree(path) if path.is_dir() else path.unlink()
     for path in cgroups:
         _remove_cgroup(path)
-    shutil.rmtree(STATE / name, ignore_errors=True)
+    for place in {STATE, SYNCED}:
+        shutil.rmtree(place / name, ignore_errors=True)
 
 
 def labs() -> list[dict]:

@@ -71,7 +71,7 @@ class Topology(Story):
             self.assertEqual(starting.stdout.readline(), "in\n")
         down(name)  # as another process would, knowing only the name
         listing = subprocess.run(f"ls -d /run/netns/xlb-{name}-* /sys/fs/bpf/xlb-{name}-* /sys/fs/cgroup/xlb-{name}-* "
-                                 f"/sys/fs/cgroup/unified/xlb-{name}-* /var/tmp/xlb-lab/{name}", shell=True,
+                                 f"/sys/fs/cgroup/unified/xlb-{name}-* /var/tmp/xlb-lab/{name} /dev/shm/xlb-lab/{name}", shell=True,
                                  capture_output=True, text=True).stdout
         self.assertEqual(listing, "")
         if starting is not None:
