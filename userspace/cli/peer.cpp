@@ -105,10 +105,9 @@ int key(const Context& context, const KeyArguments& arguments) {
     fresh = make_key();
   }
   if (!fresh) return fail(fresh.error().in(doing));
-  auto fingerprint = key_fingerprint(*fresh);
-  if (!fingerprint) return fail(fingerprint.error().in(doing));
+  const std::uint32_t fingerprint = key_fingerprint(*fresh);
   if (before == *fresh) {
-    tell_key("The key of this cluster", file.string(), *fingerprint);
+    tell_key("The key of this cluster", file.string(), fingerprint);
     return kDone;
   }
   if (auto made = make_folder(context.settings.config_dir); !made) return fail(made.error().in(doing));
@@ -116,7 +115,7 @@ int key(const Context& context, const KeyArguments& arguments) {
   const std::string what = !arguments.import.empty() ? "Took the key in"
                            : before || !known        ? "Made another key"
                                                      : "Made a key";
-  tell_key(what, file.string(), *fingerprint);
+  tell_key(what, file.string(), fingerprint);
   return kDone;
 }
 

@@ -22,10 +22,8 @@ std::uint64_t ConfigurationHash::of(const Objects& objects) {
   for (const Service& service : objects.services) documents.insert(to_yaml(service));
   std::string all;
   for (const std::string& document : documents) all += document;
-  hash_ = 1;  // OpenSSL without SHA-256: all configurations look alike, which stops nothing
-  if (auto digest = sha256(all); digest) {
-    for (std::size_t i = 0; i < sizeof(hash_); ++i) hash_ = hash_ << 8 | (*digest)[i];
-  }
+  const Digest digest = sha256(all);
+  for (std::size_t i = 0; i < sizeof(hash_); ++i) hash_ = hash_ << 8 | digest[i];
   return hash_;
 }
 

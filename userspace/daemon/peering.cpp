@@ -93,15 +93,7 @@ Result<void> Peering::join() {
   auto rows = open_live_rows(settings_.pin_dir);
   if (!rows) return rows.error();
   std::optional<Seal> seal;
-  if (key_) {
-    auto made = Seal::of(*key_);
-    if (!made) return made.error();
-    seal = std::move(*made);
-  }
-  auto assembly = Assembly::open(settings_.node, std::move(seal));
-  if (!assembly) return assembly.error();
-  auto own_id = sender_id(settings_.node);
-  if (!own_id) return own_id.error();
+  if (key_) seal.emplace(*key_);
   auto incarnation = new_incarnation();
   if (!incarnation) return incarnation.error();
   incarnation_ = *incarnation;
@@ -117,7 +109,7 @@ Result<void> Peering::join() {
       written[vip.address] = {(*rows)->node().epoch, vip.claim_epoch};
     }
   }
-  company_.emplace(std::move(*rows), times_.lease, Cluster(settings_.node, times_, adopted), std::move(*assembly), *own_id);
+  company_.emplace(std::move(*rows), times_.lease, Cluster(settings_.node, times_, adopted), Assembly(settings_.node, std::move(seal)), sender_id(settings_.node));
   company_->written = std::move(written);
   // What the tables know of peers stays in force until this daemon knows better.
   for (const DesiredPeer& peer : found_.peers)
@@ -154,11 +146,7 @@ std::vector<OwnVip> Peering::own_vips() {
   std::vector<OwnVip> vips;
   for (const DesiredVip& vip : found_.vips) {
     auto digest = digests_.find(vip.ranked_by);
-    if (digest == digests_.end()) {
-      auto made = rank_digest(settings_.node, vip.ranked_by);
-      if (!made) log_.say(Severity::error, "vip not ranked", {{"vip", vip.address.text()}, {"reason", made.error().text}});
-      digest = digests_.emplace(vip.ranked_by, made ? *made : Digest{}).first;
-    }
+    if (digest == digests_.end()) digest = digests_.emplace(vip.ranked_by, rank_digest(settings_.node, vip.ranked_by)).first;
     vips.push_back({vip.address, vip.eligible, vip.obstacle, {vip.preference, digest->second}});
     if (company_->sealed_heard) {
       vips.back().eligible = false;
@@ -296,8 +284,7 @@ void Peering::look_for_the_listed() {
         if (const auto mac = hooks_.find_mac(*link, address)) listed[*mac] = node.name;
       }
   }
-  if (auto set = company_->assembly.set_listed(listed); !set)
-    log_.say(Severity::error, "listed peers not known", {{"reason", set.error().text}});
+  company_->assembly.set_listed(listed);
 }
 
 // A node that lost its key, or never got it, must not take itself for the last that lives.
@@ -363,7 +350,7 @@ void Peering::pass_on(const ClusterOrders& orders, const std::vector<std::vector
   for (const PassOn& order : orders.pass_on) {
     for (const Octets& piece : pieces.at(order.index)) {
       auto wrapped = xlb::pass_on(piece, company_->own_id, seal);
-      if (!wrapped) continue;  // it came in whole, so it goes out whole; OpenSSL failing is said by say()
+      if (!wrapped) continue;  // it came in whole, so it goes out whole
       for (const std::string& name : order.to) {
         const auto peer = company_->peers.find(name);
         if (peer != company_->peers.end()) (void)links_.send_statement(peer->second.link, peer->second.mac, *wrapped);

@@ -9,24 +9,19 @@
 
 namespace xlb {
 
-Result<Assembly> Assembly::open(const std::string& own_name, std::optional<Seal> seal) {
-  auto own = sender_id(own_name);
-  if (!own) return own.error();
-  return Assembly(*own, std::move(seal));
-}
+Assembly::Assembly(const std::string& own_name, std::optional<Seal> seal)
+    : own_(sender_id(own_name)), seal_(std::move(seal)) {}
 
-Result<void> Assembly::set_listed(const std::map<Mac, std::string>& names) {
+void Assembly::set_listed(const std::map<Mac, std::string>& names) {
   std::map<Mac, std::uint64_t> listed;
   std::map<std::uint64_t, std::string> by_id;
   for (const auto& [mac, name] : names) {
-    auto id = sender_id(name);
-    if (!id) return id.error();
-    listed[mac] = *id;
-    by_id[*id] = name;
+    const std::uint64_t id = sender_id(name);
+    listed[mac] = id;
+    by_id[id] = name;
   }
   listed_ = std::move(listed);
   listed_names_ = std::move(by_id);
-  return {};
 }
 
 Assembly::Taken Assembly::refuse(Refusal refusal) {
@@ -139,8 +134,7 @@ Assembly::Taken Assembly::complete(Sender& sender, const Order& order, const Mac
   auto decoded = decode_body(body);
   if (const auto* refusal = std::get_if<Refusal>(&decoded)) return refuse(*refusal);
   heard.statement = std::move(std::get<Statement>(decoded));
-  const auto named = sender_id(heard.statement.node);
-  if (!named || *named != id) return refuse(Refusal::malformed);
+  if (sender_id(heard.statement.node) != id) return refuse(Refusal::malformed);
   heard.statement.incarnation = order.first;
   heard.statement.sequence = order.second;
   heard.mac = from;

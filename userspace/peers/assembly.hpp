@@ -47,12 +47,12 @@ class Assembly {
   static constexpr std::uint64_t kWindow = 64;  // sequence numbers back: a straggler; further: replayed
 
   // `seal`: absent without a key.
-  static Result<Assembly> open(const std::string& own_name, std::optional<Seal> seal);
+  Assembly(const std::string& own_name, std::optional<Seal> seal);
 
   // Of this node now: what came back is told from another node of the same name by it.
   void set_incarnation(std::uint64_t incarnation) { own_incarnation_ = incarnation; }
   // Declared peers by the MACs that they were found at; only asked without a key.
-  Result<void> set_listed(const std::map<Mac, std::string>& names);
+  void set_listed(const std::map<Mac, std::string>& names);
 
   // A whole statement; why not; or neither: pieces are missing still. `at_ns`: when the frame arrived,
   // CLOCK_MONOTONIC.
@@ -85,7 +85,6 @@ class Assembly {
     std::map<Order, Unfinished> unfinished;
   };
 
-  Assembly(std::uint64_t own, std::optional<Seal> seal) : own_(own), seal_(std::move(seal)) {}
   [[nodiscard]] std::optional<Refusal> vouched(std::uint32_t key, std::span<const std::uint8_t> sealed,
                                                std::span<const std::uint8_t> seal) const;
   [[nodiscard]] std::optional<Refusal> outdated(const Sender& sender, const Order& order, const Mac& from,

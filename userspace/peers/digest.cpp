@@ -1,22 +1,21 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "userspace/peers/digest.hpp"
 
-#include <openssl/evp.h>
-
-#include "userspace/peers/openssl_error.hpp"
+#include <nettle/sha2.h>
 
 namespace xlb {
 
-Result<Digest> sha256(std::string_view text) {
-  Digest digest{};
-  unsigned length = 0;
-  if (EVP_Digest(text.data(), text.size(), digest.data(), &length, EVP_sha256(), nullptr) != 1 ||
-      length != digest.size())
-    return openssl_error("SHA-256");
+Digest sha256(std::string_view text) {
+  Digest digest;
+  static_assert(sizeof digest == SHA256_DIGEST_SIZE);
+  sha256_ctx context;
+  sha256_init(&context);
+  sha256_update(&context, text.size(), reinterpret_cast<const std::uint8_t*>(text.data()));
+  sha256_digest(&context, digest.size(), digest.data());
   return digest;
 }
 
-Result<Digest> rank_digest(const std::string& node, const Address& first) {
+Digest rank_digest(const std::string& node, const Address& first) {
   return sha256(node + "#" + first.text());
 }
 

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// SHA-256, and what is made of it: a node's rank for a VIP, and the id of a sender. OpenSSL stays out of the core.
+// SHA-256, and what is made of it: a node's rank for a VIP, and the id of a sender. Libraries stay out of the core.
 #pragma once
 
 #include <array>
@@ -8,16 +8,15 @@
 #include <string_view>
 
 #include "userspace/core/address.hpp"
-#include "userspace/core/result.hpp"
 
 namespace xlb {
 
 using Digest = std::array<std::uint8_t, 32>;
 
-Result<Digest> sha256(std::string_view text);
+Digest sha256(std::string_view text);
 
 // Rank::digest: sha256(node + "#" + address), MetalLB's order, so that a cluster that moves over keeps its
 // placements. `first`: the first address of the service's status; both families of a service follow it.
-Result<Digest> rank_digest(const std::string& node, const Address& first);
+Digest rank_digest(const std::string& node, const Address& first);
 
 }  // namespace xlb

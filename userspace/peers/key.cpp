@@ -2,8 +2,7 @@
 #include "userspace/peers/key.hpp"
 
 #include <fcntl.h>
-#include <openssl/crypto.h>
-#include <openssl/rand.h>
+#include <sys/random.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -15,7 +14,6 @@
 
 #include "userspace/peers/descriptor.hpp"
 #include "userspace/peers/digest.hpp"
-#include "userspace/peers/openssl_error.hpp"
 
 namespace xlb {
 
@@ -32,14 +30,13 @@ std::string_view view_of(const ClusterKey& key) {
 
 // The first bytes of a hash that is said of nothing else. Four of a 256-bit key's hash give nothing away that helps
 // to find it.
-Result<std::array<std::uint8_t, 4>> short_hash(const char* purpose, const ClusterKey& key) {
+std::array<std::uint8_t, 4> short_hash(const char* purpose, const ClusterKey& key) {
   std::string text = std::string("xdp-lb key ") + purpose + ":";
   text += view_of(key);
-  auto digest = sha256(text);
-  OPENSSL_cleanse(text.data(), text.size());
-  if (!digest) return digest.error();
+  const Digest digest = sha256(text);
+  explicit_bzero(text.data(), text.size());
   std::array<std::uint8_t, 4> first{};
-  std::copy_n(digest->begin(), first.size(), first.begin());
+  std::copy_n(digest.begin(), first.size(), first.begin());
   return first;
 }
 
@@ -81,14 +78,15 @@ Result<void> sync_folder(const std::filesystem::path& folder) {
 
 Result<ClusterKey> make_key() {
   ClusterKey key;
-  if (RAND_bytes(key.bytes.data(), static_cast<int>(key.bytes.size())) != 1) return openssl_error("drawing a key");
+  // So few bytes come whole or, where the kernel has no random numbers yet, after a wait.
+  if (getrandom(key.bytes.data(), key.bytes.size(), 0) != static_cast<ssize_t>(key.bytes.size()))
+    return Error{std::string("drawing a key: ") + std::strerror(errno)};
   return key;
 }
 
-Result<std::string> key_text(const ClusterKey& key) {
+std::string key_text(const ClusterKey& key) {
   static constexpr char digits[] = "0123456789abcdef";
-  auto check = short_hash("check", key);
-  if (!check) return check.error();
+  const auto check = short_hash("check", key);
   std::string text(kHead);
   const auto add = [&text](std::uint8_t byte, std::size_t at) {
     if (at % 4 == 0) text += '-';
@@ -96,7 +94,7 @@ Result<std::string> key_text(const ClusterKey& key) {
     text += digits[byte & 15];
   };
   for (std::size_t i = 0; i < key.bytes.size(); ++i) add(key.bytes[i], i);
-  for (std::size_t i = 0; i < check->size(); ++i) add((*check)[i], i);
+  for (std::size_t i = 0; i < check.size(); ++i) add(check[i], i);
   return text;
 }
 
@@ -123,18 +121,15 @@ Result<ClusterKey> parse_key(std::string_view text) {
   }
   ClusterKey key;
   std::copy_n(bytes.begin(), kKeyBytes, key.bytes.begin());
-  auto check = short_hash("check", key);
-  if (!check) return check.error();
-  if (!std::equal(check->begin(), check->end(), bytes.begin() + kKeyBytes))
+  const auto check = short_hash("check", key);
+  if (!std::equal(check.begin(), check.end(), bytes.begin() + kKeyBytes))
     return Error{std::string("a digit of the key is wrong, or two are swapped") + kAdvice};
   return key;
 }
 
-Result<std::uint32_t> key_fingerprint(const ClusterKey& key) {
-  auto hash = short_hash("fingerprint", key);
-  if (!hash) return hash.error();
+std::uint32_t key_fingerprint(const ClusterKey& key) {
   std::uint32_t fingerprint = 0;
-  for (const std::uint8_t byte : *hash) fingerprint = fingerprint << 8 | byte;
+  for (const std::uint8_t byte : short_hash("fingerprint", key)) fingerprint = fingerprint << 8 | byte;
   return fingerprint == 0 ? 1 : fingerprint;
 }
 
@@ -169,18 +164,17 @@ Result<std::optional<ClusterKey>> read_key(const std::filesystem::path& file) {
     length += static_cast<std::size_t>(got);
   }
   auto key = parse_key(std::string_view(text).substr(0, length));
-  OPENSSL_cleanse(text.data(), text.size());
+  explicit_bzero(text.data(), text.size());
   if (!key) return key.error().in("the key " + file.string());
   return std::optional<ClusterKey>(*key);
 }
 
 Result<void> write_key(const std::filesystem::path& file, const ClusterKey& key, bool replace) {
-  auto text = key_text(key);
-  if (!text) return text.error();
+  std::string text = key_text(key);
   std::filesystem::path fresh = file;
   fresh += ".new";
-  auto written = write_whole(fresh, *text + "\n");
-  OPENSSL_cleanse(text->data(), text->size());
+  auto written = write_whole(fresh, text + "\n");
+  explicit_bzero(text.data(), text.size());
   if (!written) return written;
   // A link refuses where a rename would replace: between looking and writing somebody else may have made one.
   const bool placed = replace ? rename(fresh.c_str(), file.c_str()) == 0 : link(fresh.c_str(), file.c_str()) == 0;

@@ -23,13 +23,13 @@ struct ClusterKey {
 
 Result<ClusterKey> make_key();
 
-Result<std::string> key_text(const ClusterKey& key);  // without a line end
+std::string key_text(const ClusterKey& key);  // without a line end
 // Blanks, line ends, dashes and the case of digits do not matter; a digit that was misread does.
 Result<ClusterKey> parse_key(std::string_view text);
 
 // Says which key it is, to anybody, without giving it away: two nodes with the same fingerprint have the same key.
 // Never 0.
-Result<std::uint32_t> key_fingerprint(const ClusterKey& key);
+std::uint32_t key_fingerprint(const ClusterKey& key);
 std::string fingerprint_text(std::uint32_t fingerprint);  // "5e77d0a4"
 
 // Absent: there is no such file. Refused: malformed, not a plain file, or open to others than its owner and root.

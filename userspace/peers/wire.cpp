@@ -18,28 +18,21 @@ std::size_t seal_bytes(std::uint32_t key) {
   return key == 0 ? 0 : Seal::kTagBytes;
 }
 
-Result<Octets> sealed(OctetWriter&& out, const Seal* seal) {
-  if (seal) {
-    auto tag = seal->tag(out.octets());
-    if (!tag) return tag.error().in("sealing what is stated to the peers");
-    out.raw(*tag);
-  }
+Octets sealed(OctetWriter&& out, const Seal* seal) {
+  if (seal) out.raw(seal->tag(out.octets()));
   return out.take();
 }
 
 }  // namespace
 
-Result<std::uint64_t> sender_id(std::string_view node) {
-  auto digest = sha256(node);
-  if (!digest) return digest.error();
-  return OctetReader(*digest).number<std::uint64_t>();
+std::uint64_t sender_id(std::string_view node) {
+  return OctetReader(sha256(node)).number<std::uint64_t>();
 }
 
 Result<std::vector<Octets>> pieces_of(const Statement& statement, const Seal* seal) {
   auto body = encode_body(statement);
   if (!body) return body.error();
-  auto sender = sender_id(statement.node);
-  if (!sender) return sender.error();
+  const std::uint64_t sender = sender_id(statement.node);
   const std::span<const std::uint8_t> octets(*body);
   const std::size_t count = (octets.size() + kPieceBody - 1) / kPieceBody;
   std::vector<Octets> pieces;
@@ -52,13 +45,11 @@ Result<std::vector<Octets>> pieces_of(const Statement& statement, const Seal* se
     out.number(static_cast<std::uint16_t>(count));
     out.number(static_cast<std::uint16_t>(part.size()));
     out.number(seal ? seal->fingerprint() : 0u);
-    out.number(*sender);
+    out.number(sender);
     out.number(statement.incarnation);
     out.number(statement.sequence);
     out.raw(part);
-    auto piece = sealed(std::move(out), seal);
-    if (!piece) return piece.error();
-    pieces.push_back(std::move(*piece));
+    pieces.push_back(sealed(std::move(out), seal));
   }
   return pieces;
 }

@@ -40,7 +40,7 @@ inline constexpr std::size_t kDatagramBytes =
 inline constexpr std::size_t kPieces = 800;         // of one statement: room for 1 MiB
 
 // The first bytes of the name's SHA-256: short, and nobody's by chance.
-Result<std::uint64_t> sender_id(std::string_view node);
+std::uint64_t sender_id(std::string_view node);
 
 // What the daemon sends, in order. `seal`: nullptr without a key.
 Result<std::vector<Octets>> pieces_of(const Statement& statement, const Seal* seal);

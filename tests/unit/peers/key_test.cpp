@@ -37,7 +37,7 @@ class KeyTest : public testing::Test {
 TEST_F(KeyTest, TextSurvivesBeingCopied) {
   const ClusterKey key = *make_key();
   EXPECT_NE(key, *make_key());
-  const std::string text = *key_text(key);
+  const std::string text = key_text(key);
   EXPECT_TRUE(text.starts_with("xlb1-"));
   EXPECT_EQ(text.size(), 4u + 9 * 9);
   EXPECT_EQ(*parse_key(text), key);
@@ -48,7 +48,7 @@ TEST_F(KeyTest, TextSurvivesBeingCopied) {
 }
 
 TEST_F(KeyTest, EveryMisreadDigitIsFound) {
-  const std::string text = *key_text(ClusterKey{});
+  const std::string text = key_text(ClusterKey{});
   for (std::size_t i = 0; i < text.size(); ++i) {
     if (text[i] == '-') continue;
     for (const char digit : std::string("0123456789abcdefO\x11")) {
@@ -61,7 +61,7 @@ TEST_F(KeyTest, EveryMisreadDigitIsFound) {
     shorter.erase(i, 1);
     EXPECT_FALSE(parse_key(shorter));
   }
-  const std::string mixed = *key_text(*make_key());
+  const std::string mixed = key_text(*make_key());
   for (std::size_t i = 5; i + 1 < mixed.size(); ++i) {
     if (mixed[i] == mixed[i + 1] || mixed[i] == '-' || mixed[i + 1] == '-') continue;
     std::string wrong = mixed;
@@ -76,8 +76,8 @@ TEST_F(KeyTest, EveryMisreadDigitIsFound) {
 
 TEST_F(KeyTest, FingerprintTellsKeysApart) {
   const ClusterKey key = *make_key(), other = *make_key();
-  EXPECT_EQ(*key_fingerprint(key), *key_fingerprint(key));
-  EXPECT_NE(*key_fingerprint(key), *key_fingerprint(other));
+  EXPECT_EQ(key_fingerprint(key), key_fingerprint(key));
+  EXPECT_NE(key_fingerprint(key), key_fingerprint(other));
   EXPECT_EQ(fingerprint_text(0x1f), "0000001f");
 }
 
@@ -91,7 +91,7 @@ TEST_F(KeyTest, AFileThatOnlyItsOwnerReads) {
   ASSERT_EQ(stat(file_.c_str(), &facts), 0);
   EXPECT_EQ(facts.st_mode & 07777, 0600u);
   EXPECT_EQ(**read_key(file_), key);
-  EXPECT_EQ(content(), *key_text(key) + "\n");
+  EXPECT_EQ(content(), key_text(key) + "\n");
   EXPECT_EQ(files(), 1u);
 }
 
@@ -137,7 +137,7 @@ TEST_F(KeyTest, MalformedFilesAreNamed) {
     chmod(file_.c_str(), 0600);
   };
   for (const std::string& text :
-       {std::string(), std::string("xlb1-"), std::string(1 << 20, 'x'), *key_text(ClusterKey{}) + "0"}) {
+       {std::string(), std::string("xlb1-"), std::string(1 << 20, 'x'), key_text(ClusterKey{}) + "0"}) {
     write(text);
     EXPECT_TRUE(has(sentence(read_key(file_)), file_.string()));
   }

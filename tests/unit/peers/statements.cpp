@@ -116,15 +116,11 @@ ClusterKey key(std::uint8_t fill) {
 }
 
 Seal seal(std::uint8_t fill) {
-  auto made = Seal::of(key(fill));
-  EXPECT_TRUE(made);
-  return std::move(*made);
+  return Seal(key(fill));
 }
 
 Assembly assembly(const std::string& own_name, std::optional<Seal> seal) {
-  auto made = Assembly::open(own_name, std::move(seal));
-  EXPECT_TRUE(made);
-  return std::move(*made);
+  return {own_name, std::move(seal)};
 }
 
 }  // namespace xlb::test

@@ -35,7 +35,7 @@ TEST(WireTest, PiecesSayWhoseTheyAreAndFitIntoAFrame) {
     const Piece& piece = std::get<Piece>(read);
     EXPECT_EQ(piece.index, i);
     EXPECT_EQ(piece.pieces, made.size());
-    EXPECT_EQ(piece.sender, *sender_id(statement.node));
+    EXPECT_EQ(piece.sender, sender_id(statement.node));
     EXPECT_EQ(piece.incarnation, statement.incarnation);
     EXPECT_EQ(piece.sequence, statement.sequence);
     EXPECT_EQ(piece.key, seal.fingerprint());
