@@ -41,6 +41,9 @@ class Server {
     for (;;) {
       const int fd = accept4(fd_, nullptr, nullptr, SOCK_CLOEXEC);
       if (fd < 0) return;
+      // A probe may have connected and its loop never turned again: at the end of a test nobody writes the request.
+      const timeval patience{.tv_sec = 1, .tv_usec = 0};
+      setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof patience);
       std::array<char, 2048> request;
       if (recv(fd, request.data(), request.size(), 0) > 0) (void)send(fd, answer_->data(), answer_->size(), MSG_NOSIGNAL);
       close(fd);
