@@ -97,7 +97,12 @@ INLINE int take_echo(void *ctx, int program, const struct lb_node *node, const s
 	if (verdict == XLB_VERDICT_PASS)
 		return pass_on(program);
 	conclude(program, node, packet, NULL, verdict);
-	return verdict == XLB_VERDICT_ECHO_RETURNED ? send_back(ctx, program) : drop(program);
+	if (verdict != XLB_VERDICT_ECHO_RETURNED)
+		return drop(program);
+	/* A full transmit queue must not make this node look dead: pfifo_fast and its kin let control frames go first. */
+	if (!is_xdp(program))
+		((struct __sk_buff *)ctx)->priority = TC_PRIO_INTERACTIVE;
+	return send_back(ctx, program);
 }
 
 #endif /* XLB_BPF_ECHO_H */

@@ -355,6 +355,8 @@ Output Rig::run(Program program, const Input& input) {
     if (input.gso_size != 0) skb.gso_segs = static_cast<__u32>(input.frame.size()) / input.gso_size + 1;
     options.ctx_in = &skb;
     options.ctx_size_in = sizeof skb;
+    options.ctx_out = &skb;
+    options.ctx_size_out = sizeof skb;
     if (input.checksum_complete) options.flags = BPF_F_TEST_SKB_CHECKSUM_COMPLETE;
     if (input.vlan_metadata || input.tc_index != 0 || input.cut) file = wrapper(program, input);
   }
@@ -365,6 +367,7 @@ Output Rig::run(Program program, const Input& input) {
   }
   output.action = static_cast<int>(options.retval);
   output.frame.resize(options.data_size_out);
+  output.priority = skb.priority;
   return output;
 }
 

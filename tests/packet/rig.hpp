@@ -40,6 +40,7 @@ struct Input {
 struct Output {
   int action = 0;
   packet::Bytes frame{};
+  std::uint32_t priority = 0;  // skb->priority, as it goes on; tc only
   int error = 0;  // errno of the test run itself; EBADMSG: the program broke skb->csum
 };
 
