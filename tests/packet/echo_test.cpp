@@ -53,7 +53,7 @@ class EchoTest : public WithPeers {
     EXPECT_EQ(fate.output.action, fate.in_xdp ? kXdpTx : kTcRedirect);
     EXPECT_EQ(difference(expected, fate.output.frame), "");
     // Ahead of bulk traffic in a queue with bands; what XDP sends knows no queue.
-    if (!fate.in_xdp) EXPECT_EQ(fate.output.priority, TC_PRIO_INTERACTIVE);
+    EXPECT_EQ(fate.output.priority, fate.in_xdp ? 0u : static_cast<unsigned>(TC_PRIO_INTERACTIVE));
     expect_one_verdict(fate, XLB_VERDICT_ECHO_RETURNED);
   }
   void expect_nothing_noted() { EXPECT_TRUE(rig().traces().echoes.empty()); }
