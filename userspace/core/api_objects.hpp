@@ -31,7 +31,9 @@ struct ApiService {
   bool headless = false;                // clusterIP: None
   std::string allocated_from;           // annotation metallb.io/ip-allocated-from-pool
   std::vector<std::string> deprecated;  // metallb.universe.tf/... annotations that it carries
-  std::string contradiction;            // its own inputs do not go together (MetalLB's sentence): no address until they do
+  // Its own inputs do not go together (MetalLB's sentence), or it cannot be read; then it stands in `unreadable` as well
+  // and has no row in `objects`. No address until that is mended, but the one that it has is not free.
+  std::string contradiction;
   std::uint16_t health_check_port = 0;  // spec.healthCheckNodePort; 0: none
   auto operator<=>(const ApiService&) const = default;
 };
@@ -66,6 +68,7 @@ struct ApiState {
   std::map<std::string, ApiL2Status> l2_statuses;   // by name
   std::set<Address> policed;                        // of pods that some NetworkPolicy selects
   std::vector<std::string> unreadable;              // objects that do not count, and why: "Service shop/web: ..."
+  std::vector<std::string> warnings;                // they count, but otherwise than the user may think
   bool metallb_kinds = true;                        // false: the server does not know IPAddressPool (no CRDs)
   auto operator<=>(const ApiState&) const = default;
 };
