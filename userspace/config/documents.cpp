@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "userspace/config/documents.hpp"
 
-#include "userspace/config/text.hpp"
+#include "userspace/core/text.hpp"
 
 namespace xlb {
 

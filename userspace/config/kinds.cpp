@@ -5,7 +5,7 @@
 #include <array>
 #include <utility>
 
-#include "userspace/config/text.hpp"
+#include "userspace/core/text.hpp"
 
 namespace xlb {
 
@@ -98,104 +98,29 @@ std::optional<ObjectId> read_identity(Reading& reading) {
 }
 
 Object read_object(const ObjectId& id, Reading& reading) {
-  if (id.kind == "IPAddressPool") return read_pool(id, reading);
-  if (id.kind == "L2Advertisement") return read_advertisement(id, reading);
-  if (id.kind == "Service") return read_service(id, reading);
-  if (id.kind == "EndpointSlice") return read_slice(id, reading);
-  if (id.kind == "Node") return read_node(id, reading);
+  if (id.kind == "IPAddressPool") return read_pool(id.name, reading);
+  if (id.kind == "L2Advertisement") return read_advertisement(id.name, reading);
+  if (id.kind == "Service") return read_service(id.name, reading);
+  if (id.kind == "EndpointSlice") return read_slice(id.name, reading);
+  if (id.kind == "Node") return read_node(id.name, reading);
   NamespaceLabels labels{id.name.name, read_labels(reading.root()["metadata"]["labels"])};
   // The API server puts this label on every namespace; selectors by name rely on it.
   labels.labels.emplace("kubernetes.io/metadata.name", labels.name);
   return labels;
 }
 
-Labels read_labels(const Field& mapping) {
-  Labels labels;
-  for (const auto& [key, value] : mapping.entries()) labels[key] = value.text();
-  return labels;
-}
-
-LabelSelector read_selector(const Field& field) {
-  using Operator = LabelRequirement::Operator;
-  LabelSelector selector;
-  field.only({"matchLabels", "matchExpressions"});
-  for (const auto& [key, value] : field["matchLabels"].entries()) {
-    selector.requirements.push_back({key, Operator::in, {value.text()}});
-  }
-  std::vector<LabelRequirement> seen;
-  for (const Field& expression : field["matchExpressions"].items()) {
-    expression.only({"key", "operator", "values"});
-    LabelRequirement requirement;
-    requirement.key = expression["key"].required_text("invalid label selector: a match expression names a label");
-    if (!expression["operator"].present()) {
-      expression["operator"].fail("missing: invalid label selector: write In, NotIn, Exists or DoesNotExist");
-    }
-    requirement.op = static_cast<Operator>(expression["operator"].word({"In", "NotIn", "Exists", "DoesNotExist"}, 0));
-    for (const Field& value : expression["values"].items()) requirement.values.push_back(value.text());
-    const bool wants_values = requirement.op == Operator::in || requirement.op == Operator::not_in;
-    if (wants_values && requirement.values.empty()) {
-      expression["values"].fail("invalid label selector: In and NotIn need at least one value");
-    }
-    if (!wants_values && !requirement.values.empty()) {
-      expression["values"].fail("invalid label selector: Exists and DoesNotExist take no values: remove them");
-    }
-    LabelRequirement sorted = requirement;
-    std::sort(sorted.values.begin(), sorted.values.end());
-    if (std::find(seen.begin(), seen.end(), sorted) != seen.end()) {
-      expression.fail("duplicate definition of match expression with key " + in_quotes(std::string_view(sorted.key)) +
-                      ": remove one");
-    }
-    seen.push_back(std::move(sorted));
-    selector.requirements.push_back(std::move(requirement));
-  }
-  return selector;
-}
-
-std::vector<LabelSelector> read_selectors(const Field& list) {
-  std::vector<LabelSelector> selectors;
-  for (const Field& item : list.items()) {
-    LabelSelector selector = read_selector(item);
-    if (std::find(selectors.begin(), selectors.end(), selector) != selectors.end()) {
-      item.fail("duplicate definition of selector: remove one");
-    }
-    selectors.push_back(std::move(selector));
-  }
-  return selectors;
-}
-
-Protocol read_protocol(const Field& field) {
-  if (field.text() == "SCTP") field.fail("SCTP is not supported: write TCP or UDP");
-  return field.word({"TCP", "UDP"}, 0) == 0 ? Protocol::tcp : Protocol::udp;
-}
-
-std::uint16_t read_port(const Field& field) {
-  if (!field.present()) field.fail("missing: a port is a whole number from 1 to 65535");
-  return static_cast<std::uint16_t>(field.integer(1, 65535, 1));
-}
-
-std::optional<Address> read_address(const Field& field) {
-  const std::string text = field.required_text("an address is needed here");
-  if (text.empty()) return std::nullopt;
-  const Result<Address> address = parse_address(text);
-  if (!address) {
-    field.fail("invalid address " + in_quotes(std::string_view(text)) + ": write it as 192.168.0.7 or fd00::7");
-    return std::nullopt;
-  }
-  return *address;
-}
-
-YamlNode labels_node(const Labels& labels) {
-  YamlNode node = yaml_mapping();
+TreeNode labels_node(const Labels& labels) {
+  TreeNode node = yaml_mapping();
   for (const auto& [key, value] : labels) yaml_set(node, key, yaml_string(value));
   return node;
 }
 
-YamlNode object_node(std::string_view api_version, std::string_view kind, const ObjectName& name,
+TreeNode object_node(std::string_view api_version, std::string_view kind, const ObjectName& name,
                      const Labels& labels) {
-  YamlNode root = yaml_mapping();
+  TreeNode root = yaml_mapping();
   yaml_set(root, "apiVersion", yaml_string(std::string(api_version)));
   yaml_set(root, "kind", yaml_string(std::string(kind)));
-  YamlNode& metadata = yaml_set(root, "metadata", yaml_mapping());
+  TreeNode& metadata = yaml_set(root, "metadata", yaml_mapping());
   yaml_set(metadata, "name", yaml_string(name.name));
   if (!name.ns.empty()) yaml_set(metadata, "namespace", yaml_string(name.ns));
   if (!labels.empty()) yaml_set(metadata, "labels", labels_node(labels));
@@ -203,11 +128,11 @@ YamlNode object_node(std::string_view api_version, std::string_view kind, const 
 }
 
 // matchLabels as far as the selector can be said by them: read_selector() puts them first, in their order.
-YamlNode selector_node(const LabelSelector& selector) {
+TreeNode selector_node(const LabelSelector& selector) {
   constexpr std::array<const char*, 4> operators = {"In", "NotIn", "Exists", "DoesNotExist"};
-  YamlNode node = yaml_mapping();
-  YamlNode equal = yaml_mapping();
-  YamlNode expressions = yaml_sequence();
+  TreeNode node = yaml_mapping();
+  TreeNode equal = yaml_mapping();
+  TreeNode expressions = yaml_sequence();
   for (const LabelRequirement& requirement : selector.requirements) {
     const bool by_label = requirement.op == LabelRequirement::Operator::in && requirement.values.size() == 1 &&
                           expressions.children.empty() && equal.find(requirement.key) == nullptr;
@@ -215,7 +140,7 @@ YamlNode selector_node(const LabelSelector& selector) {
       yaml_set(equal, requirement.key, yaml_string(requirement.values.front()));
       continue;
     }
-    YamlNode expression = yaml_mapping();
+    TreeNode expression = yaml_mapping();
     yaml_set(expression, "key", yaml_string(requirement.key));
     yaml_set(expression, "operator", yaml_string(operators[static_cast<std::size_t>(requirement.op)]));
     if (!requirement.values.empty()) yaml_set(expression, "values", yaml_strings(requirement.values));
@@ -226,8 +151,8 @@ YamlNode selector_node(const LabelSelector& selector) {
   return node;
 }
 
-YamlNode selectors_node(const std::vector<LabelSelector>& selectors) {
-  YamlNode node = yaml_sequence();
+TreeNode selectors_node(const std::vector<LabelSelector>& selectors) {
+  TreeNode node = yaml_sequence();
   for (const LabelSelector& selector : selectors) node.children.push_back(selector_node(selector));
   return node;
 }

@@ -7,21 +7,21 @@
 
 #include "userspace/config/declared.hpp"
 #include "userspace/config/document_memory.hpp"
-#include "userspace/config/text.hpp"
 #include "userspace/core/allocator.hpp"
+#include "userspace/core/text.hpp"
 
 namespace xlb {
 
 namespace {
 
 // Calls `take` for each object of the text, items of a List one by one. `document` counts from 0.
-using Take = std::function<Result<void>(const YamlNode& object, std::size_t document, bool in_list)>;
+using Take = std::function<Result<void>(const TreeNode& object, std::size_t document, bool in_list)>;
 
-Result<void> take_root(const YamlNode& root, const std::string& source, std::size_t document, const Take& take) {
+Result<void> take_root(const TreeNode& root, const std::string& source, std::size_t document, const Take& take) {
   Reading reading(source, root);
   if (!reading.root().mapping()) return *reading.error();
-  const YamlNode* kind = root.find("kind");
-  if (kind == nullptr || kind->kind != YamlNode::Kind::scalar || kind->scalar != "List")
+  const TreeNode* kind = root.find("kind");
+  if (kind == nullptr || kind->kind != TreeNode::Kind::scalar || kind->scalar != "List")
     return take(root, document, false);
   reading.set_object("List");
   const Field version = reading.root()["apiVersion"];
@@ -31,7 +31,7 @@ Result<void> take_root(const YamlNode& root, const std::string& source, std::siz
   for (const Field& item : list.items()) {
     if (!item.present()) item.fail("an empty entry: remove it");
     if (!item.mapping()) break;
-    const YamlNode* inner = item.node()->find("kind");
+    const TreeNode* inner = item.node()->find("kind");
     if (inner != nullptr && inner->scalar == "List") item.fail("a List inside a List: write its items out");
     if (reading.error()) break;
     if (auto taken = take(*item.node(), document, true); !taken) return taken;
@@ -113,7 +113,7 @@ Result<std::vector<Declared>> declared_in(std::string_view text, const std::stri
     }
     const std::size_t first = out.size();
     const std::size_t said = warnings.size();
-    const auto take = [&](const YamlNode& node, std::size_t number, bool) -> Result<void> {
+    const auto take = [&](const TreeNode& node, std::size_t number, bool) -> Result<void> {
       Reading reading(source, node);
       const std::optional<ObjectId> id = read_identity(reading);
       if (!id) return *reading.error();
@@ -136,7 +136,7 @@ Result<std::vector<Declared>> declared_in(std::string_view text, const std::stri
 
 Result<std::vector<ObjectId>> names_in(std::string_view text, const std::string& source) {
   std::vector<ObjectId> out;
-  auto done = each_object(text, source, [&](const YamlNode& node, std::size_t, bool) -> Result<void> {
+  auto done = each_object(text, source, [&](const TreeNode& node, std::size_t, bool) -> Result<void> {
     Reading reading(source, node);
     const std::optional<ObjectId> id = read_identity(reading);
     if (!id) return *reading.error();
@@ -153,7 +153,7 @@ Result<std::vector<std::pair<ObjectId, std::string>>> bodies_in(std::string_view
   auto root = parse_yaml(document, source, line);
   if (!root) return root.error();
   if (!*root) return out;
-  auto done = take_root(**root, source, 0, [&](const YamlNode& node, std::size_t, bool in_list) -> Result<void> {
+  auto done = take_root(**root, source, 0, [&](const TreeNode& node, std::size_t, bool in_list) -> Result<void> {
     Reading reading(source, node);
     const std::optional<ObjectId> id = read_identity(reading);
     if (!id) return *reading.error();

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <utility>
 
-#include "userspace/config/text.hpp"
 #include "userspace/config/yaml_tree.hpp"
+#include "userspace/core/text.hpp"
 
 namespace xlb {
 
@@ -20,8 +20,8 @@ bool safe_without_quotes(const std::string& text) {
     if (!word(c) && c != '-' && c != ':') return false;
   }
   if (text.starts_with("---") || text.starts_with("...")) return false;
-  YamlNode plain;
-  plain.kind = YamlNode::Kind::scalar;
+  TreeNode plain;
+  plain.kind = TreeNode::Kind::scalar;
   plain.scalar = text;
   return scalar_type(plain) == ScalarType::string;
 }
@@ -49,7 +49,7 @@ std::string escaped(const std::string& text) {
   return out + "\"";
 }
 
-std::string scalar_text(const YamlNode& node) {
+std::string scalar_text(const TreeNode& node) {
   if (scalar_type(node) != ScalarType::string) return node.scalar;
   return safe_without_quotes(node.scalar) ? node.scalar : escaped(node.scalar);
 }
@@ -59,21 +59,21 @@ std::string key_text(const std::string& key) {
 }
 
 // `out` ends where the value begins: after "key:", after "-", or at the start of the text.
-void write(std::string& out, const YamlNode& node, std::size_t indent, bool after_dash) {
+void write(std::string& out, const TreeNode& node, std::size_t indent, bool after_dash) {
   const bool at_start = out.empty();
   switch (node.kind) {
-    case YamlNode::Kind::null:
+    case TreeNode::Kind::null:
       out += at_start ? "null\n" : " null\n";
       return;
-    case YamlNode::Kind::scalar:
+    case TreeNode::Kind::scalar:
       out += at_start ? "" : " ";
       out += scalar_text(node) + "\n";
       return;
-    case YamlNode::Kind::sequence:
-    case YamlNode::Kind::mapping:
+    case TreeNode::Kind::sequence:
+    case TreeNode::Kind::mapping:
       break;
   }
-  const bool mapping = node.kind == YamlNode::Kind::mapping;
+  const bool mapping = node.kind == TreeNode::Kind::mapping;
   if (node.children.empty()) {
     out += at_start ? "" : " ";
     out += mapping ? "{}\n" : "[]\n";
@@ -88,7 +88,7 @@ void write(std::string& out, const YamlNode& node, std::size_t indent, bool afte
     if (i > 0 || !after_dash) out.append(indent, ' ');
     if (mapping) {
       out += key_text(node.keys[i]) + ":";
-      const bool list = node.children[i].kind == YamlNode::Kind::sequence;
+      const bool list = node.children[i].kind == TreeNode::Kind::sequence;
       write(out, node.children[i], list ? indent : indent + 2, false);
     } else {
       out += "-";
@@ -99,46 +99,46 @@ void write(std::string& out, const YamlNode& node, std::size_t indent, bool afte
 
 }  // namespace
 
-std::string yaml_text(const YamlNode& node) {
+std::string yaml_text(const TreeNode& node) {
   std::string out;
   write(out, node, 0, false);
   return out;
 }
 
-YamlNode yaml_string(std::string text) {
-  YamlNode node;
-  node.kind = YamlNode::Kind::scalar;
+TreeNode yaml_string(std::string text) {
+  TreeNode node;
+  node.kind = TreeNode::Kind::scalar;
   node.quoted = true;
   node.scalar = std::move(text);
   return node;
 }
 
-YamlNode yaml_plain(std::string text) {
-  YamlNode node = yaml_string(std::move(text));
+TreeNode yaml_plain(std::string text) {
+  TreeNode node = yaml_string(std::move(text));
   node.quoted = false;
   return node;
 }
 
-YamlNode yaml_mapping() {
-  YamlNode node;
-  node.kind = YamlNode::Kind::mapping;
+TreeNode yaml_mapping() {
+  TreeNode node;
+  node.kind = TreeNode::Kind::mapping;
   return node;
 }
 
-YamlNode yaml_sequence() {
-  YamlNode node;
-  node.kind = YamlNode::Kind::sequence;
+TreeNode yaml_sequence() {
+  TreeNode node;
+  node.kind = TreeNode::Kind::sequence;
   return node;
 }
 
-YamlNode& yaml_set(YamlNode& mapping, std::string key, YamlNode value) {
+TreeNode& yaml_set(TreeNode& mapping, std::string key, TreeNode value) {
   mapping.keys.push_back(std::move(key));
   mapping.children.push_back(std::move(value));
   return mapping.children.back();
 }
 
-YamlNode yaml_strings(const std::vector<std::string>& texts) {
-  YamlNode node = yaml_sequence();
+TreeNode yaml_strings(const std::vector<std::string>& texts) {
+  TreeNode node = yaml_sequence();
   for (const std::string& text : texts) node.children.push_back(yaml_string(text));
   return node;
 }

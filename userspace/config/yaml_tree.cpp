@@ -24,7 +24,7 @@
 #include <streambuf>
 #include <utility>
 
-#include "userspace/config/text.hpp"
+#include "userspace/core/text.hpp"
 
 namespace xlb {
 
@@ -107,7 +107,7 @@ class Builder : public YAML::EventHandler {
   }
   void OnDocumentEnd() override { done_ = true; }
   void OnNull(const YAML::Mark& mark, YAML::anchor_t anchor) override {
-    YamlNode node;
+    TreeNode node;
     node.line = line_of(mark);
     add(std::move(node), anchor);
   }
@@ -116,34 +116,34 @@ class Builder : public YAML::EventHandler {
                 const std::string& value) override;
   void OnSequenceStart(const YAML::Mark& mark, const std::string& tag, YAML::anchor_t anchor,
                        YAML::EmitterStyle::value /*style*/) override {
-    open(YamlNode::Kind::sequence, mark, tag, anchor);
+    open(TreeNode::Kind::sequence, mark, tag, anchor);
   }
   void OnSequenceEnd() override { close(); }
   void OnMapStart(const YAML::Mark& mark, const std::string& tag, YAML::anchor_t anchor,
                   YAML::EmitterStyle::value /*style*/) override {
-    open(YamlNode::Kind::mapping, mark, tag, anchor);
+    open(TreeNode::Kind::mapping, mark, tag, anchor);
   }
   void OnMapEnd() override { close(); }
 
-  std::optional<YamlNode> take() { return std::move(root_); }
+  std::optional<TreeNode> take() { return std::move(root_); }
 
  private:
   struct Open {
-    YamlNode node;
+    TreeNode node;
     YAML::anchor_t anchor = 0;
     bool have_key = false;
     std::string key;
   };
   struct Anchored {
-    YamlNode node;
+    TreeNode node;
     std::size_t weight = 1;  // nodes in it
     int height = 0;          // levels in it
   };
 
   [[nodiscard]] int line_of(const YAML::Mark& mark) const { return first_line_ + std::max(0, mark.line); }
-  void open(YamlNode::Kind kind, const YAML::Mark& mark, const std::string& tag, YAML::anchor_t anchor);
+  void open(TreeNode::Kind kind, const YAML::Mark& mark, const std::string& tag, YAML::anchor_t anchor);
   void close();
-  void add(YamlNode node, YAML::anchor_t anchor);
+  void add(TreeNode node, YAML::anchor_t anchor);
   void count(std::size_t nodes, int line);
 
   int first_line_;
@@ -152,19 +152,19 @@ class Builder : public YAML::EventHandler {
   std::size_t nodes_ = 0;
   std::vector<Open> open_;
   std::map<YAML::anchor_t, Anchored> anchored_;
-  std::optional<YamlNode> root_;
+  std::optional<TreeNode> root_;
 };
 
-std::size_t weight_of(const YamlNode& node) {
+std::size_t weight_of(const TreeNode& node) {
   std::size_t weight = 1;
-  for (const YamlNode& child : node.children) weight += weight_of(child);
+  for (const TreeNode& child : node.children) weight += weight_of(child);
   return weight;
 }
 
-int height_of(const YamlNode& node) {
+int height_of(const TreeNode& node) {
   int height = 0;
-  for (const YamlNode& child : node.children) height = std::max(height, height_of(child));
-  return node.kind == YamlNode::Kind::sequence || node.kind == YamlNode::Kind::mapping ? height + 1 : 0;
+  for (const TreeNode& child : node.children) height = std::max(height, height_of(child));
+  return node.kind == TreeNode::Kind::sequence || node.kind == TreeNode::Kind::mapping ? height + 1 : 0;
 }
 
 void check_tag(const std::string& tag, int line) {
@@ -190,12 +190,12 @@ void Builder::count(std::size_t nodes, int line) {
   }
 }
 
-void Builder::open(YamlNode::Kind kind, const YAML::Mark& mark, const std::string& tag, YAML::anchor_t anchor) {
+void Builder::open(TreeNode::Kind kind, const YAML::Mark& mark, const std::string& tag, YAML::anchor_t anchor) {
   const int line = line_of(mark);
   if (open_.size() >= static_cast<std::size_t>(kMaxYamlDepth)) throw Refused{line, too_deep()};
   check_tag(tag, line);
   count(1, line);
-  if (!open_.empty() && open_.back().node.kind == YamlNode::Kind::mapping && !open_.back().have_key) {
+  if (!open_.empty() && open_.back().node.kind == TreeNode::Kind::mapping && !open_.back().have_key) {
     throw Refused{line, "a key must be a word, and here it is a list or a mapping"};
   }
   Open opened;
@@ -208,7 +208,7 @@ void Builder::open(YamlNode::Kind kind, const YAML::Mark& mark, const std::strin
 void Builder::close() {
   Open closed = std::move(open_.back());
   open_.pop_back();
-  if (closed.node.kind == YamlNode::Kind::mapping) {
+  if (closed.node.kind == TreeNode::Kind::mapping) {
     std::vector<std::size_t> order(closed.node.keys.size());
     for (std::size_t i = 0; i < order.size(); ++i) order[i] = i;
     const auto& keys = closed.node.keys;
@@ -225,7 +225,7 @@ void Builder::close() {
   add(std::move(closed.node), closed.anchor);
 }
 
-void Builder::add(YamlNode node, YAML::anchor_t anchor) {
+void Builder::add(TreeNode node, YAML::anchor_t anchor) {
   count(1, node.line);
   if (anchor != 0) {
     Anchored anchored{node, weight_of(node), height_of(node)};
@@ -237,15 +237,15 @@ void Builder::add(YamlNode node, YAML::anchor_t anchor) {
     return;
   }
   Open& parent = open_.back();
-  if (parent.node.kind == YamlNode::Kind::sequence) {
+  if (parent.node.kind == TreeNode::Kind::sequence) {
     parent.node.children.push_back(std::move(node));
   } else if (parent.have_key) {
     parent.node.keys.push_back(std::move(parent.key));
     parent.node.children.push_back(std::move(node));
     parent.have_key = false;
   } else {
-    if (node.kind == YamlNode::Kind::null) throw Refused{node.line, "a key is missing in front of the colon"};
-    if (node.kind != YamlNode::Kind::scalar) {
+    if (node.kind == TreeNode::Kind::null) throw Refused{node.line, "a key is missing in front of the colon"};
+    if (node.kind != TreeNode::Kind::scalar) {
       throw Refused{node.line, "a key must be a word, and here it is a list or a mapping"};
     }
     if (node.scalar == "<<" && !node.quoted) {
@@ -258,8 +258,8 @@ void Builder::add(YamlNode node, YAML::anchor_t anchor) {
 
 void Builder::OnScalar(const YAML::Mark& mark, const std::string& tag, YAML::anchor_t anchor,
                        const std::string& value) {
-  YamlNode node;
-  node.kind = YamlNode::Kind::scalar;
+  TreeNode node;
+  node.kind = TreeNode::Kind::scalar;
   node.line = line_of(mark);
   check_tag(tag, node.line);
   node.quoted = tag == "!" || tag == "tag:yaml.org,2002:str";
@@ -281,7 +281,7 @@ void Builder::OnAlias(const YAML::Mark& mark, YAML::anchor_t anchor) {
   }
   count(found->second.weight, line);
   nodes_ -= 1;  // add() counts the first
-  YamlNode copy = found->second.node;
+  TreeNode copy = found->second.node;
   copy.line = line;
   add(std::move(copy), 0);
 }
@@ -298,52 +298,7 @@ bool tab_indents(std::string_view text, int line) {
   return blanks.find('\t') != std::string_view::npos;
 }
 
-bool is_one_of(std::string_view text, std::initializer_list<std::string_view> words) {
-  return std::find(words.begin(), words.end(), text) != words.end();
-}
-
-bool looks_like_number(std::string_view text) {
-  if (is_one_of(text, {".inf", ".Inf", ".INF", "+.inf", "-.inf", ".nan", ".NaN", ".NAN"})) return true;
-  std::size_t i = text.find_first_not_of("+-");
-  if (i == std::string_view::npos || i > 1) return false;
-  if (text.size() > i + 2 && text[i] == '0' && is_one_of(text.substr(i + 1, 1), {"x", "o", "b"})) {
-    return text.find_first_not_of("0123456789abcdefABCDEF_", i + 2) == std::string_view::npos;
-  }
-  bool digit = false;
-  for (; i < text.size(); ++i) {
-    const char c = text[i];
-    if (c >= '0' && c <= '9') {
-      digit = true;
-    } else if ((c == 'e' || c == 'E') && digit) {
-      if (i + 1 < text.size() && (text[i + 1] == '+' || text[i + 1] == '-')) ++i;
-    } else if (c != '.' && c != '_') {
-      return false;
-    }
-  }
-  return digit && std::count(text.begin(), text.end(), '.') <= 1;
-}
-
 }  // namespace
-
-const YamlNode* YamlNode::find(std::string_view key) const {
-  for (std::size_t i = 0; i < keys.size(); ++i) {
-    if (keys[i] == key) return &children[i];
-  }
-  return nullptr;
-}
-
-bool scalar_is_true(std::string_view text) {
-  return is_one_of(text, {"true", "True", "TRUE", "yes", "Yes", "YES", "on", "On", "ON"});
-}
-
-ScalarType scalar_type(const YamlNode& scalar) {
-  if (scalar.quoted) return ScalarType::string;
-  if (scalar_is_true(scalar.scalar) ||
-      is_one_of(scalar.scalar, {"false", "False", "FALSE", "no", "No", "NO", "off", "Off", "OFF"})) {
-    return ScalarType::boolean;
-  }
-  return looks_like_number(scalar.scalar) ? ScalarType::number : ScalarType::string;
-}
 
 Result<void> check_text(std::string_view text, const std::string& source) {
   if (text.size() > kMaxYamlBytes) {
@@ -365,7 +320,7 @@ Result<void> check_text(std::string_view text, const std::string& source) {
   return {};
 }
 
-Result<std::optional<YamlNode>> parse_yaml(std::string_view text, const std::string& source, int first_line) {
+Result<std::optional<TreeNode>> parse_yaml(std::string_view text, const std::string& source, int first_line) {
   if (text.starts_with("\xef\xbb\xbf")) text.remove_prefix(3);
   if (auto flat = check_nesting(text, source, first_line); !flat) return flat.error();
   Builder builder(first_line);
@@ -384,8 +339,8 @@ Result<std::optional<YamlNode>> parse_yaml(std::string_view text, const std::str
   } catch (const std::exception& exception) {
     return Error{std::string("not valid YAML: ") + exception.what()}.in(source);
   }
-  std::optional<YamlNode> root = builder.take();
-  if (root && root->kind == YamlNode::Kind::null) root.reset();
+  std::optional<TreeNode> root = builder.take();
+  if (root && root->kind == TreeNode::Kind::null) root.reset();
   return root;
 }
 

@@ -7,7 +7,7 @@
 
 #include <ctime>
 
-#include "userspace/config/fields.hpp"
+#include "userspace/core/fields.hpp"
 
 namespace xlb {
 namespace {
@@ -24,10 +24,10 @@ std::string refusal(std::string_view text) {
   return root ? "accepted" : root.error().text;
 }
 
-YamlNode parsed(const std::string& text) {
+TreeNode parsed(const std::string& text) {
   auto root = parse_yaml(text, "in.yaml");
   EXPECT_TRUE(root) << root.error().text;
-  return root && *root ? **root : YamlNode{};
+  return root && *root ? **root : TreeNode{};
 }
 
 void expect_refused(std::string_view text, std::string_view with) {
@@ -36,13 +36,13 @@ void expect_refused(std::string_view text, std::string_view with) {
 }
 
 TEST(YamlTree, KeepsWhatWasWrittenAndWhere) {
-  const YamlNode root = parsed("a: 1\nb: \"1\"\nc:\n- x\n- ~\nd: !!str 1\n");
+  const TreeNode root = parsed("a: 1\nb: \"1\"\nc:\n- x\n- ~\nd: !!str 1\n");
   ASSERT_EQ(root.keys, (std::vector<std::string>{"a", "b", "c", "d"}));
   EXPECT_FALSE(root.find("a")->quoted);
   EXPECT_TRUE(root.find("b")->quoted);
   EXPECT_TRUE(root.find("d")->quoted);
   EXPECT_EQ(root.find("c")->children[0].line, 4);
-  EXPECT_EQ(root.find("c")->children[1].kind, YamlNode::Kind::null);
+  EXPECT_EQ(root.find("c")->children[1].kind, TreeNode::Kind::null);
   EXPECT_EQ(root.find("e"), nullptr);
 }
 
@@ -130,7 +130,7 @@ TEST(YamlTree, AliasesCannotHideDepth) {
 }
 
 TEST(YamlTree, AliasesAreWrittenOut) {
-  const YamlNode root = parsed("a: &x {b: [1, 2]}\nc: *x\n");
+  const TreeNode root = parsed("a: &x {b: [1, 2]}\nc: *x\n");
   EXPECT_EQ(root.find("c")->find("b")->children[1].scalar, "2");
   EXPECT_EQ(root.find("c")->line, 2);
 }
@@ -210,10 +210,10 @@ TEST(YamlTree, KeysAreWordsAndStandOnce) {
   expect_refused("a: !secret x\n", "the tag \"!secret\" is not understood: remove it");
 }
 
-bool same(const YamlNode& a, const YamlNode& b) {
+bool same(const TreeNode& a, const TreeNode& b) {
   if (a.kind != b.kind || a.keys != b.keys || a.children.size() != b.children.size() || a.scalar != b.scalar)
     return false;
-  if (a.kind == YamlNode::Kind::scalar && scalar_type(a) != scalar_type(b)) return false;
+  if (a.kind == TreeNode::Kind::scalar && scalar_type(a) != scalar_type(b)) return false;
   for (std::size_t i = 0; i < a.children.size(); ++i) {
     if (!same(a.children[i], b.children[i])) return false;
   }
@@ -243,7 +243,7 @@ std::string random_text(Random& random) {
   return out;
 }
 
-YamlNode random_node(Random& random, int depth) {
+TreeNode random_node(Random& random, int depth) {
   switch (random.below(depth > 4 ? 4 : 6)) {
     case 0:
       return {};
@@ -253,12 +253,12 @@ YamlNode random_node(Random& random, int depth) {
     case 3:
       return yaml_string(random_text(random));
     case 4: {
-      YamlNode node = yaml_sequence();
+      TreeNode node = yaml_sequence();
       for (std::size_t n = random.below(4); n > 0; --n) node.children.push_back(random_node(random, depth + 1));
       return node;
     }
     default: {
-      YamlNode node = yaml_mapping();
+      TreeNode node = yaml_mapping();
       for (std::size_t n = random.below(4); n > 0; --n) {
         std::string key = random_text(random);
         if (node.find(key) == nullptr) yaml_set(node, std::move(key), random_node(random, depth + 1));
@@ -271,18 +271,18 @@ YamlNode random_node(Random& random, int depth) {
 TEST(YamlTree, WrittenTextReadsAsTheSame) {
   Random random(1);
   for (int round = 0; round < 20'000; ++round) {
-    const YamlNode node = random_node(random, 0);
+    const TreeNode node = random_node(random, 0);
     const std::string text = yaml_text(node);
     auto again = parse_yaml(text, "in.yaml");
     ASSERT_TRUE(again) << again.error().text << "\n" << text;
-    ASSERT_TRUE(same(again->value_or(YamlNode{}), node)) << text;
+    ASSERT_TRUE(same(again->value_or(TreeNode{}), node)) << text;
   }
 }
 
 TEST(YamlTree, WrittenTextIsWhatAPersonWouldWrite) {
-  YamlNode root = yaml_mapping();
+  TreeNode root = yaml_mapping();
   yaml_set(root, "kind", yaml_string("IPAddressPool"));
-  YamlNode& spec = yaml_set(root, "spec", yaml_mapping());
+  TreeNode& spec = yaml_set(root, "spec", yaml_mapping());
   yaml_set(spec, "addresses", yaml_strings({"192.168.0.200-192.168.0.250", "fd00::/120"}));
   yaml_set(spec, "port", yaml_plain("80"));
   yaml_set(spec, "name", yaml_string("80"));

@@ -12,8 +12,8 @@
 #include <utility>
 #include <vector>
 
-#include "userspace/config/yaml_tree.hpp"
 #include "userspace/core/result.hpp"
+#include "userspace/core/tree.hpp"
 
 namespace xlb {
 
@@ -21,7 +21,7 @@ class Field;
 
 class Reading {
  public:
-  Reading(std::string source, const YamlNode& root) : source_(std::move(source)), root_(&root) {}
+  Reading(std::string source, const TreeNode& root) : source_(std::move(source)), root_(&root) {}
 
   [[nodiscard]] Field root();
   // What errors call the object, once it is known: "IPAddressPool metallb-system/home".
@@ -32,12 +32,12 @@ class Reading {
  private:
   friend class Field;
   // A field is absent when `node` is null; it would be at `missing` in `parent`.
-  void fail(const YamlNode* node, const YamlNode* parent, const std::string& missing, const std::string& sentence);
-  [[nodiscard]] std::string sentence_at(const YamlNode* node, const YamlNode* parent, const std::string& missing,
+  void fail(const TreeNode* node, const TreeNode* parent, const std::string& missing, const std::string& sentence);
+  [[nodiscard]] std::string sentence_at(const TreeNode* node, const TreeNode* parent, const std::string& missing,
                                         const std::string& sentence) const;
 
   std::string source_;
-  const YamlNode* root_;
+  const TreeNode* root_;
   std::string object_;
   std::optional<Error> error_;
   std::vector<std::string> warnings_;
@@ -46,11 +46,11 @@ class Reading {
 // Lives no longer than its reading and the tree.
 class Field {
  public:
-  Field(Reading& reading, const YamlNode* node, const YamlNode* parent = nullptr, std::string missing = {})
+  Field(Reading& reading, const TreeNode* node, const TreeNode* parent = nullptr, std::string missing = {})
       : reading_(&reading), node_(node), parent_(parent), missing_(std::move(missing)) {}
 
   // false for null as well: `addresses:` with nothing behind it is not there.
-  [[nodiscard]] bool present() const { return node_ != nullptr && node_->kind != YamlNode::Kind::null; }
+  [[nodiscard]] bool present() const { return node_ != nullptr && node_->kind != TreeNode::Kind::null; }
   [[nodiscard]] Field operator[](std::string_view key) const;  // of a mapping
   [[nodiscard]] std::vector<Field> items() const;              // of a list
   [[nodiscard]] std::vector<std::pair<std::string, Field>> entries() const;
@@ -73,14 +73,14 @@ class Field {
     reading_->warnings_.push_back(reading_->sentence_at(node_, parent_, missing_, sentence));
   }
   [[nodiscard]] Reading& reading() const { return *reading_; }
-  [[nodiscard]] const YamlNode* node() const { return node_; }
+  [[nodiscard]] const TreeNode* node() const { return node_; }
 
  private:
   void wrong_type(std::string_view wanted) const;
 
   Reading* reading_;
-  const YamlNode* node_;
-  const YamlNode* parent_;
+  const TreeNode* node_;
+  const TreeNode* parent_;
   std::string missing_;  // where it would be; empty for a field that is there
 };
 

@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "userspace/config/fields.hpp"
+#include "userspace/core/fields.hpp"
 
 #include <algorithm>
 #include <charconv>
 
-#include "userspace/config/text.hpp"
+#include "userspace/core/text.hpp"
 
 namespace xlb {
 
@@ -20,11 +20,11 @@ std::string step(const std::string& path, std::string_view key) {
 }
 
 // spec.ports[1].port; empty for the root itself.
-bool find_path(const YamlNode& at, const YamlNode* wanted, std::string& path) {
+bool find_path(const TreeNode& at, const TreeNode* wanted, std::string& path) {
   if (&at == wanted) return true;
   const std::size_t length = path.size();
   for (std::size_t i = 0; i < at.children.size(); ++i) {
-    if (at.kind == YamlNode::Kind::mapping) {
+    if (at.kind == TreeNode::Kind::mapping) {
       path += step(path, at.keys[i]);
     } else {
       path += "[" + std::to_string(i) + "]";
@@ -35,15 +35,15 @@ bool find_path(const YamlNode& at, const YamlNode* wanted, std::string& path) {
   return false;
 }
 
-std::string described(const YamlNode& node) {
+std::string described(const TreeNode& node) {
   switch (node.kind) {
-    case YamlNode::Kind::null:
+    case TreeNode::Kind::null:
       return "nothing";
-    case YamlNode::Kind::sequence:
+    case TreeNode::Kind::sequence:
       return "a list";
-    case YamlNode::Kind::mapping:
+    case TreeNode::Kind::mapping:
       return "a mapping";
-    case YamlNode::Kind::scalar:
+    case TreeNode::Kind::scalar:
       break;
   }
   switch (scalar_type(node)) {
@@ -63,7 +63,7 @@ Field Reading::root() {
   return Field(*this, root_);
 }
 
-std::string Reading::sentence_at(const YamlNode* node, const YamlNode* parent, const std::string& missing,
+std::string Reading::sentence_at(const TreeNode* node, const TreeNode* parent, const std::string& missing,
                                  const std::string& sentence) const {
   std::string path;
   int line = 0;
@@ -83,7 +83,7 @@ std::string Reading::sentence_at(const YamlNode* node, const YamlNode* parent, c
   return out + sentence;
 }
 
-void Reading::fail(const YamlNode* node, const YamlNode* parent, const std::string& missing,
+void Reading::fail(const TreeNode* node, const TreeNode* parent, const std::string& missing,
                    const std::string& sentence) {
   if (!error_) error_ = Error{sentence_at(node, parent, missing, sentence)};
 }
@@ -94,29 +94,29 @@ void Field::wrong_type(std::string_view wanted) const {
 
 bool Field::mapping() const {
   if (!present()) return false;
-  if (node_->kind == YamlNode::Kind::mapping) return true;
+  if (node_->kind == TreeNode::Kind::mapping) return true;
   wrong_type("a mapping");
   return false;
 }
 
 Field Field::operator[](std::string_view key) const {
   if (!mapping()) {
-    const YamlNode* deepest = node_ != nullptr ? node_ : parent_;
+    const TreeNode* deepest = node_ != nullptr ? node_ : parent_;
     return Field(*reading_, nullptr, deepest, missing_ + step(missing_, key));
   }
-  const YamlNode* found = node_->find(key);
+  const TreeNode* found = node_->find(key);
   return Field(*reading_, found, node_, found == nullptr ? step({}, key) : std::string());
 }
 
 std::vector<Field> Field::items() const {
   std::vector<Field> out;
   if (!present()) return out;
-  if (node_->kind != YamlNode::Kind::sequence) {
+  if (node_->kind != TreeNode::Kind::sequence) {
     wrong_type("a list");
     return out;
   }
   out.reserve(node_->children.size());
-  for (const YamlNode& child : node_->children) out.emplace_back(*reading_, &child);
+  for (const TreeNode& child : node_->children) out.emplace_back(*reading_, &child);
   return out;
 }
 
@@ -131,7 +131,7 @@ std::vector<std::pair<std::string, Field>> Field::entries() const {
 
 std::string Field::text(std::string_view absent) const {
   if (!present()) return std::string(absent);
-  if (node_->kind != YamlNode::Kind::scalar) {
+  if (node_->kind != TreeNode::Kind::scalar) {
     wrong_type("a string");
     return std::string(absent);
   }
@@ -150,8 +150,8 @@ std::string Field::required_text(std::string_view advice) const {
 
 bool Field::boolean(bool absent) const {
   if (!present()) return absent;
-  if (node_->kind != YamlNode::Kind::scalar || scalar_type(*node_) != ScalarType::boolean) {
-    const bool word = node_->kind == YamlNode::Kind::scalar && (node_->scalar == "true" || node_->scalar == "false");
+  if (node_->kind != TreeNode::Kind::scalar || scalar_type(*node_) != ScalarType::boolean) {
+    const bool word = node_->kind == TreeNode::Kind::scalar && (node_->scalar == "true" || node_->scalar == "false");
     fail("expected true or false, found " + described(*node_) + (word ? ": remove the quotes" : ""));
     return absent;
   }
@@ -159,7 +159,7 @@ bool Field::boolean(bool absent) const {
 }
 
 bool Field::number() const {
-  return present() && node_->kind == YamlNode::Kind::scalar && scalar_type(*node_) == ScalarType::number;
+  return present() && node_->kind == TreeNode::Kind::scalar && scalar_type(*node_) == ScalarType::number;
 }
 
 std::int64_t Field::integer(std::int64_t least, std::int64_t most, std::int64_t absent) const {

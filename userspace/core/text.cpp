@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "userspace/config/text.hpp"
+#include "userspace/core/text.hpp"
 
 #include <algorithm>
 #include <cctype>
