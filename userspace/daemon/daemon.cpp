@@ -72,6 +72,7 @@ Daemon::Daemon(const Settings& settings, const ClusterSettings& times, Edges edg
     if (sent) metrics_.announced(vips);
     return sent;
   };
+  metrics_.add([this](MetricsText& metrics) { peering_.say_metrics(metrics); });
   reconciler_.follow_peers([this] { return peering_.facts(); });
   reconciler_.edges().ask_wire = [this](const Link& link, const std::vector<Address>& addresses, const std::set<Mac>& own,
                                         Clock::time_point since) { return probes_.ask(link, addresses, own, since); };
@@ -135,7 +136,11 @@ Result<void> Daemon::serve_metrics() {
   if (wish == "off") return {};
   auto at = parse_listen_address(wish.empty() ? kMetrics : wish);
   if (!at) return at.error().in("--metrics");
-  auto server = MetricsServer::open(loop_, *at, [this] { return metrics_.text(*reconciler_.edges().data_plane); });
+  auto server = MetricsServer::open(loop_, *at, [this] {
+    std::set<Address> owned;
+    for (const LinkVips& entry : owned_) owned.insert(entry.vips.begin(), entry.vips.end());
+    return metrics_.text(*reconciler_.edges().data_plane, owned);
+  });
   if (server) {
     metrics_server_ = std::move(*server);
   } else if (wish.empty()) {

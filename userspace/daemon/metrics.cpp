@@ -66,12 +66,12 @@ void Metrics::of_pools(MetricsText& metrics) const {
   say("metallb_allocator_ipv6_addresses_in_use_total", "The same, of IPv6.", &Figures::six, &PoolUsage::assigned);
 }
 
-void Metrics::of_vips(MetricsText& metrics) const {
-  std::uint64_t owned = 0;
+void Metrics::of_vips(MetricsText& metrics, const std::set<Address>& owned) const {
+  std::uint64_t answered = 0;
   metrics.family("metallb_speaker_announced", Kind::gauge, "Services whose address this node answers for.");
   for (const DesiredVip& vip : facts_->vips) {
-    if (!vip.owned || !facts_->attached) continue;
-    ++owned;
+    if (!owned.contains(vip.address)) continue;
+    ++answered;
     for (const ObjectName& service : vip.services)
       metrics.sample({{"service", service.text()}, {"protocol", "layer2"}, {"node", facts_->node}, {"ip", vip.address.text()}},
                      std::uint64_t{1});
@@ -81,7 +81,7 @@ void Metrics::of_vips(MetricsText& metrics) const {
   metrics.family("xdp_lb_vips", Kind::gauge, "VIPs that services hold.");
   metrics.sample(number(facts_->vips.size()));
   metrics.family("xdp_lb_vips_owned", Kind::gauge, "VIPs that this node answers for.");
-  metrics.sample(owned);
+  metrics.sample(answered);
   metrics.family("xdp_lb_addresses_in_conflict", Kind::gauge, "Addresses that were not taken, because somebody else answers.");
   metrics.sample(number(facts_->conflicts));
   metrics.family("xdp_lb_conflict_frames_total", Kind::counter, "Frames of strangers that claim a VIP.");
@@ -157,12 +157,12 @@ void Metrics::of_passes(MetricsText& metrics) const {
   metrics.sample({{"version", XLB_VERSION}, {"abi", std::to_string(XLB_ABI_VERSION)}}, std::uint64_t{1});
 }
 
-std::string Metrics::text(DataPlane& data_plane) const {
+std::string Metrics::text(DataPlane& data_plane, const std::set<Address>& owned) const {
   MetricsText metrics;
   of_passes(metrics);
   if (facts_) {
     of_pools(metrics);
-    of_vips(metrics);
+    of_vips(metrics, owned);
     if (facts_->attached) {
       if (auto counters = data_plane.counters()) of_traffic(metrics, *counters);
     }

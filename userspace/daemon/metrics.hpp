@@ -7,6 +7,7 @@
 #include <functional>
 #include <map>
 #include <memory>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -26,11 +27,12 @@ class Metrics {
   // Others add what they know: called for each text, after everything else.
   void add(std::function<void(MetricsText&)> more) { more_.push_back(std::move(more)); }
 
-  [[nodiscard]] std::string text(DataPlane& data_plane) const;
+  // `owned`: VIPs that this node answers for now. Among peers they move between two passes.
+  [[nodiscard]] std::string text(DataPlane& data_plane, const std::set<Address>& owned) const;
 
  private:
   void of_pools(MetricsText& metrics) const;
-  void of_vips(MetricsText& metrics) const;
+  void of_vips(MetricsText& metrics, const std::set<Address>& owned) const;
   void of_traffic(MetricsText& metrics, const Counters& counters) const;
   void of_passes(MetricsText& metrics) const;
 

@@ -109,7 +109,7 @@ Result<void> Peering::join() {
       written[vip.address] = {(*rows)->node().epoch, vip.claim_epoch};
     }
   }
-  company_.emplace(std::move(*rows), times_.lease, Cluster(settings_.node, times_, adopted), Assembly(settings_.node, std::move(seal)), sender_id(settings_.node));
+  company_.emplace(std::move(*rows), times_, Cluster(settings_.node, times_, adopted), Assembly(settings_.node, std::move(seal)), sender_id(settings_.node));
   company_->written = std::move(written);
   // What the tables know of peers stays in force until this daemon knows better.
   for (const DesiredPeer& peer : found_.peers)
@@ -122,6 +122,7 @@ Result<void> Peering::join() {
             {"adopted", std::to_string(adopted.size())},
             {"key", key_ ? "yes" : "no"},
             {"detection_ms", std::to_string(std::chrono::duration_cast<std::chrono::milliseconds>(times_.detection()).count())}});
+  lease_due_ = now();
   renew_lease();
   return {};
 }
@@ -170,7 +171,10 @@ void Peering::declare() {
 }
 
 void Peering::renew_lease() {
+  ++counts_.renewals;
+  if (now() - lease_due_ >= kLeaseRenewal) ++counts_.late_renewals;
   if (!company_->lease.renew(boot_ns)) {
+    ++counts_.lease_losses;
     // Stopped for longer than the lease: peers may have taken everything over. What was owned is void already.
     company_->written.clear();
     if (auto next = new_incarnation(); next)
@@ -242,6 +246,7 @@ void Peering::hear(std::vector<StatementHeard>& statements, std::vector<std::vec
     auto taken = company_->assembly.take(received.datagram, received.from, received.at_ns);
     if (taken.refusal) refuse(*taken.refusal, received.from);
     if (!taken.heard) return;
+    ++counts_.statements_received;
     Heard& heard = *taken.heard;
     const bool direct = !heard.passed_on;
     if (direct && heard.statement.node != settings_.node)
@@ -313,8 +318,9 @@ void Peering::send_echoes(const std::vector<EchoOrder>& orders) {
   for (const EchoOrder& order : orders) {
     const auto peer = company_->peers.find(order.peer);
     if (peer == company_->peers.end() || !company_->nonces.knows(order.peer)) continue;  // no row, so nothing could come home
-    const std::uint64_t nonce = company_->nonces.expect(order.peer, order.id, chance());
-    company_->sent.push_back({order.peer, order.id, now()});
+    const Instant sent = now();
+    const std::uint64_t nonce = company_->nonces.expect(order.peer, order.id, chance(), sent);
+    company_->sent.push_back({order.peer, order.id, sent});
     // One that is not sent does not come home: the same as one that is lost.
     (void)links_.send_echo(peer->second.link, peer->second.mac, nonce);
   }
@@ -340,6 +346,7 @@ void Peering::say(const ClusterOrders& orders) {
       const auto peer = company_->peers.find(name);
       if (peer != company_->peers.end() && peer->second.link == key_of(*link)) to.push_back(peer->second.mac);
     }
+    counts_.statements_sent += to.empty() ? 0 : 1;
     for (const Mac& mac : to)
       for (const Octets& piece : *pieces) (void)links_.send_statement(key_of(*link), mac, piece);  // the next comes soon
   }
@@ -348,6 +355,7 @@ void Peering::say(const ClusterOrders& orders) {
 void Peering::pass_on(const ClusterOrders& orders, const std::vector<std::vector<Octets>>& pieces) {
   const Seal* seal = company_->assembly.seal() ? &*company_->assembly.seal() : nullptr;
   for (const PassOn& order : orders.pass_on) {
+    ++counts_.statements_passed_on;
     for (const Octets& piece : pieces.at(order.index)) {
       auto wrapped = xlb::pass_on(piece, company_->own_id, seal);
       if (!wrapped) continue;  // it came in whole, so it goes out whole
@@ -401,6 +409,7 @@ void Peering::write_vips() {
   for (const VipView& vip : company_->cluster.vips()) {
     std::string& owner = company_->owners[vip.address];
     if (owner == vip.owner) continue;
+    ++counts_.moves[vip.address];
     log_.say(Severity::info, "vip moved",
              {{"vip", vip.address.text()}, {"from", owner}, {"to", vip.owner}, {"reason", vip.reason}});
     owner = vip.owner;
@@ -448,6 +457,15 @@ bool Peering::announced_on(const Address& vip, const Link& link) const {
   const auto found = std::find_if(found_.vips.begin(), found_.vips.end(), [&](const auto& each) { return each.address == vip; });
   return found != found_.vips.end() &&
          std::find(found->links.begin(), found->links.end(), link.l3_name) != found->links.end();
+}
+
+void Peering::say_metrics(MetricsText& metrics) const {
+  if (!company_) return say_no_peers(metrics);
+  PeerFigures figures{settings_.node, times_.detection(), company_->cluster.standing(), draining_, incarnation_,
+                      {}, company_->nonces.counts(), {}, counts_};
+  for (const auto& [name, where] : company_->peers) figures.alive[name] = where.alive;
+  for (std::size_t i = 0; i < kRefusals; ++i) figures.refused[i] = company_->assembly.refused(static_cast<Refusal>(i));
+  say_peers(metrics, figures, company_->cluster.peers(), company_->cluster.vips());
 }
 
 bool Peering::is_peer(const Mac& mac) const {

@@ -23,6 +23,7 @@
 #include "userspace/daemon/log.hpp"
 #include "userspace/daemon/loop.hpp"
 #include "userspace/daemon/peer_links.hpp"
+#include "userspace/daemon/peer_metrics.hpp"
 #include "userspace/daemon/reconciler.hpp"
 #include "userspace/daemon/settings.hpp"
 #include "userspace/peers/assembly.hpp"
@@ -53,6 +54,7 @@ class Peering final : public ClusterView {
   [[nodiscard]] bool announced_on(const Address& vip, const Link& link) const;
   [[nodiscard]] bool keeps_peers() const { return company_.has_value(); }
   [[nodiscard]] bool is_peer(const Mac& mac) const;
+  void say_metrics(MetricsText& metrics) const;
 
   // Of ClusterView; only while peers are kept.
   [[nodiscard]] const std::vector<PeerView>& peers() const override { return company_->cluster.peers(); }
@@ -77,10 +79,10 @@ class Peering final : public ClusterView {
   };
   // While there are peers and a link.
   struct Company {
-    Company(std::unique_ptr<LiveRows> live, std::chrono::nanoseconds lease_length, Cluster mind, Assembly statements, std::uint64_t id)
+    Company(std::unique_ptr<LiveRows> live, const ClusterSettings& times, Cluster mind, Assembly statements, std::uint64_t id)
         : rows(std::move(live)),
-          lease(*rows, lease_length),
-          nonces(*rows),
+          lease(*rows, times.lease),
+          nonces(*rows, times.echo_interval),
           cluster(std::move(mind)),
           assembly(std::move(statements)),
           own_id(id) {}
@@ -130,6 +132,7 @@ class Peering final : public ClusterView {
   PassFacts found_;
   std::optional<ClusterKey> key_;
   std::optional<Company> company_;
+  PeerCounts counts_;
   bool draining_ = false;
   std::uint64_t incarnation_ = 0;
   std::map<Address, Digest> digests_;  // of what VIPs are ranked by

@@ -70,7 +70,7 @@ TEST(MetricsTest, TheNamesOfMetalLBAndOurs) {
     text.family("xdp_lb_peers", MetricsText::Kind::gauge, "Others.");
     text.sample(std::uint64_t{2});
   });
-  const std::string text = metrics.text(data_plane);
+  const std::string text = metrics.text(data_plane, {address("192.168.0.200")});
   for (const char* line :
        {"metallb_allocator_addresses_total{pool=\"home\"} 6\n", "metallb_allocator_addresses_in_use_total{pool=\"home\"} 2\n",
         "metallb_allocator_ipv4_addresses_total{pool=\"home\"} 4\n", "metallb_allocator_ipv4_addresses_in_use_total{pool=\"home\"} 1\n",
@@ -90,10 +90,25 @@ TEST(MetricsTest, TheNamesOfMetalLBAndOurs) {
   EXPECT_FALSE(has(text, "ip=\"fd00::200\"} 1"));
 }
 
+// What the last pass decided is old news once a peer has died or come back.
+TEST(MetricsTest, WhatMovedSinceTheLastPassHasMoved) {
+  fake::World world;
+  CountingDataPlane data_plane(world);
+  Metrics metrics;
+  auto moved = std::make_shared<LastPass>(*facts());
+  moved->vips[1].services = {{"default", "web"}};
+  metrics.learned(moved);
+  const std::string text = metrics.text(data_plane, {address("fd00::200")});
+  EXPECT_TRUE(has(text, "metallb_speaker_announced{service=\"default/web\",protocol=\"layer2\",node=\"pi1\",ip=\"fd00::200\"} 1\n"));
+  EXPECT_FALSE(has(text, "metallb_speaker_announced{service=\"default/web\",protocol=\"layer2\",node=\"pi1\",ip=\"192.168.0.200\"}"));
+  EXPECT_TRUE(has(text, "xdp_lb_vips_owned 1\n"));
+  EXPECT_TRUE(has(metrics.text(data_plane, {}), "xdp_lb_vips_owned 0\n"));
+}
+
 TEST(MetricsTest, BeforeTheFirstPassThereIsLittleToSay) {
   fake::World world;
   CountingDataPlane data_plane(world);
-  const std::string text = Metrics().text(data_plane);
+  const std::string text = Metrics().text(data_plane, {});
   EXPECT_TRUE(has(text, "metallb_k8s_client_config_loaded_bool 0\n"));
   EXPECT_FALSE(has(text, "xdp_lb_verdict"));
 }
