@@ -146,9 +146,14 @@ class Allocator {
     std::sort(pools_.begin(), pools_.end(), [](const Pool* a, const Pool* b) { return a->name.name < b->name.name; });
   }
 
-  Allocation run(const Assignments& held) {
+  Allocation run(const Assignments& held, const Assignments& given) {
     std::map<ObjectName, const Service*> waiting;
     for (const Service& service : objects_.services) {
+      if (const auto assignment = given.find(service.name); assignment != given.end()) {
+        for (const Address& address : assignment->second.addresses) book_.enter(service, address);
+        if (!assignment->second.addresses.empty()) allocation_.held[service.name] = assignment->second;
+        continue;
+      }
       if (service.type != "LoadBalancer") continue;
       if (!service.load_balancer_class.empty()) {
         allocation_.refusals[service.name] =
@@ -341,8 +346,9 @@ class Allocator {
 
 }  // namespace
 
-Allocation allocate(const Objects& objects, const Assignments& held, const std::map<Address, std::string>& avoid) {
-  return Allocator(objects, avoid).run(held);
+Allocation allocate(const Objects& objects, const Assignments& held, const std::map<Address, std::string>& avoid,
+                    const Assignments& given) {
+  return Allocator(objects, avoid).run(held, given);
 }
 
 }  // namespace xlb

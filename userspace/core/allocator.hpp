@@ -16,8 +16,10 @@ struct Allocation {
 };
 
 // `held` is honoured where it is still allowed. `avoid`: addresses not to be given out because somebody else answers
-// for them on the wire, with the sentence that says who.
-Allocation allocate(const Objects& objects, const Assignments& held, const std::map<Address, std::string>& avoid);
+// for them on the wire, with the sentence that says who. `given`: services whose addresses are decided elsewhere, be it
+// that they have none yet; taken as they are, and neither kept here nor refused.
+Allocation allocate(const Objects& objects, const Assignments& held, const std::map<Address, std::string>& avoid,
+                    const Assignments& given = {});
 
 struct PoolUsage {
   std::uint64_t total = 0;

@@ -127,7 +127,7 @@ AllocatorOrders ApiAllocator::step(const Objects& objects, const ApiState& state
     if (!addresses.empty()) held[service.name] = {std::move(addresses), api.allocated_from};
   }
   Allocation allocation = allocate(served, held, taken);
-  allocation.refusals.merge(contradictions);
+  allocation.refusals.insert(contradictions.begin(), contradictions.end());
   // An address under a Lease that still names somebody who moves away is another's until the Lease is free.
   orders.wanted = allocation.held;
 
@@ -136,6 +136,13 @@ AllocatorOrders ApiAllocator::step(const Objects& objects, const ApiState& state
     if (service == by_uid.end()) return false;
     const auto assignment = allocation.held.find(service->second->name);
     return assignment != allocation.held.end() && has(assignment->second.addresses, address);
+  };
+
+  const auto refuse = [&](const ObjectName& name, const std::string& uid, const std::string& why) {
+    orders.refusals[name] = why;
+    if (said_[uid] != why)
+      orders.notices.push_back({name, uid, true, "AllocationFailed", "Failed to allocate IP for " + name.text() + ": " + why});
+    said_[uid] = why;
   };
 
   // ---- claims, then statuses
@@ -183,19 +190,15 @@ AllocatorOrders ApiAllocator::step(const Objects& objects, const ApiState& state
         orders.statuses.push_back({service.name, api->second.identity, assignment->second.addresses, assignment->second.pool, {}});
       continue;
     }
-    if (refusal != allocation.refusals.end()) {
-      orders.refusals[service.name] = refusal->second;
-      if (said_[uid] != refusal->second)
-        orders.notices.push_back({service.name, uid, true, "AllocationFailed",
-                                  "Failed to allocate IP for " + service.name.text() + ": " + refusal->second});
-      said_[uid] = refusal->second;
-    }
+    if (refusal != allocation.refusals.end()) refuse(service.name, uid, refusal->second);
     // Nothing can be shown before what it holds has gone: two that change places would wait for each other for ever.
     const bool holds_any = !shown.empty() || !api->second.allocated_from.empty();
     const bool kept = assignment != allocation.held.end() &&
                       std::any_of(shown.begin(), shown.end(), [&](const Address& a) { return has(assignment->second.addresses, a); });
     const bool ours = !api->second.allocated_from.empty() || !leased[uid].empty();
-    if (ours && holds_any && (refusal != allocation.refusals.end() || (blocked && !kept)))
+    // What contradicts itself keeps what it shows until somebody says what is meant.
+    const bool torn = contradictions.contains(service.name);
+    if (ours && holds_any && !torn && (refusal != allocation.refusals.end() || (blocked && !kept)))
       orders.statuses.push_back({service.name, api->second.identity, {}, {},
                                  refusal != allocation.refusals.end() ? refusal->second : "its address goes to another Service"});
   }
@@ -206,7 +209,12 @@ AllocatorOrders ApiAllocator::step(const Objects& objects, const ApiState& state
 
   // ---- what was ours and is no LoadBalancer any more
   for (const auto& [name, api] : state.services) {
-    if (by_uid.contains(api.identity.uid) || api.identity.deleting || api.allocated_from.empty()) continue;
+    if (by_uid.contains(api.identity.uid) || api.identity.deleting) continue;
+    if (!api.contradiction.empty()) {
+      refuse(name, api.identity.uid, api.contradiction);
+      continue;
+    }
+    if (api.allocated_from.empty()) continue;
     const bool other = std::any_of(objects.services.begin(), objects.services.end(), [&](const Service& s) { return s.name == name; });
     if (!other) orders.statuses.push_back({name, api.identity, {}, {}, "it is no Service of type LoadBalancer any more"});
   }

@@ -163,7 +163,9 @@ class Search {
     }
     candidate.here = here;
     const bool fast = backend.place.kind == Place::Kind::pod && backend.place.veth_ifindex != 0;
-    backend.kernel_path = here && (service_.path == Path::kernel || (!fast && backend.place.kind != Place::Kind::host));
+    const bool policed = service_.path == Path::automatic && machine_.policed.contains(*address);
+    backend.kernel_path =
+        here && (service_.path == Path::kernel || policed || (!fast && backend.place.kind != Place::Kind::host));
     found_.candidates.push_back(std::move(candidate));
   }
 

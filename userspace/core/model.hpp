@@ -197,6 +197,7 @@ struct Machine {
   std::map<Address, Place> places;  // of every backend address asked for
   bool kube_proxy = false;          // something behind us serves the VIPs as well
   std::map<HealthTarget, std::string> ill;  // backends whose health probe fails, and how
+  std::set<Address> policed;                // of pods that a NetworkPolicy selects: the kernel path alone obeys it
 };
 
 // ---- decided ----------------------------------------------------------------------------------------------------

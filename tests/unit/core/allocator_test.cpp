@@ -57,6 +57,15 @@ TEST(Allocator, OnlyLoadBalancersWithoutAClass) {
   EXPECT_EQ(given(allocation, "other"), "loadBalancerClass \"example.com/lb\" belongs to another load balancer");
 }
 
+TEST(Allocator, WhatIsGivenElsewhereIsTakenAsItIs) {
+  const Objects objects = home({service("abroad"), service("own"), service("waits")});
+  const Assignments given_elsewhere{{{"default", "abroad"}, {{address("192.168.0.200")}, "home"}}, {{"default", "waits"}, {}}};
+  const Allocation allocation = allocate(objects, {{{"default", "own"}, {{address("192.168.0.200")}, "home"}}}, {}, given_elsewhere);
+  EXPECT_EQ(given(allocation, "abroad"), "192.168.0.200");
+  EXPECT_EQ(given(allocation, "own"), "192.168.0.201") << "though it held the other";
+  EXPECT_EQ(given(allocation, "waits"), "nothing");
+}
+
 TEST(Allocator, HeldAddressesStayAndComeFirst) {
   const Objects objects = home({service("alpha"), service("web")});
   const Assignments held{{web, {{address("192.168.0.200")}, "home"}}};

@@ -253,6 +253,18 @@ TEST_F(ApiAllocatorTest, WithoutAClusterIpOrWithAContradictionThereIsNoAddress) 
   EXPECT_EQ(orders.refusals.size(), 2u);
 }
 
+TEST_F(ApiAllocatorTest, AContradictionKeepsWhatIsShown) {
+  server.add("web");
+  settle();
+  server.state.services[{"default", "web"}].contradiction = "service can not have both";
+  settle();
+  server.state.objects.services.clear();  // as one that cannot be read has no row
+  settle();
+  EXPECT_EQ(server.shown("web"), "192.168.0.200");
+  EXPECT_EQ(leases().size(), 1u);
+  EXPECT_EQ(notices.size(), 1u);
+}
+
 // ---- two allocators that both lead, with views that lag, and orders that get lost ---------------------------------------
 
 struct Two : testing::TestWithParam<unsigned> {};
