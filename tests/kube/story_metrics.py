@@ -67,6 +67,10 @@ tests:
       - {series: 'metallb_speaker_announced{service="default/web",ip="192.168.0.200",node="pi2",instance="pi2"}', values: '_x4 1x20 stale'}
       - {series: 'metallb_allocator_addresses_total{pool="home",instance="pi1"}', values: '10x40'}
       - {series: 'metallb_allocator_addresses_in_use_total{pool="home",instance="pi1"}', values: '9x10 10x30'}
+      - {series: 'xdp_lb_peer_alive{peer="pi2",instance="pi1"}', values: '1 0x39'}
+      - {series: 'xdp_lb_peer_alive{peer="pi1",instance="pi3"}', values: '0x40'}
+      - {series: 'xdp_lb_peer_declared{peer="pi2",instance="pi1"}', values: '1x40'}
+      - {series: 'xdp_lb_lease_losses_total{instance="pi1"}', values: '0x20 1x20'}
       - {series: 'xdp_lb_service_backends{service="default/web",state="healthy",instance="pi1"}', values: '0x40'}
       - {series: 'xdp_lb_service_backends{service="default/web",state="draining",instance="pi1"}', values: '3x40'}
     alert_rule_test:
@@ -88,6 +92,17 @@ tests:
         alertname: XdpLbPoolAlmostFull
         exp_alerts: [{exp_labels: {severity: warning, pool: home}, exp_annotations: {
           summary: Pool home is almost full, description: "100% of its addresses are given to Services."}}]
+      - eval_time: 6m
+        alertname: XdpLbPeerLost
+        exp_alerts: [{exp_labels: {severity: warning, peer: pi2}, exp_annotations: {
+          summary: No flow goes to pi2, description:
+          "Its programs send no echoes back to any node. A node that was taken away for good should no longer be declared."}}]
+      - {eval_time: 5m, alertname: XdpLbLeaseLost, exp_alerts: []}
+      - eval_time: 6m
+        alertname: XdpLbLeaseLost
+        exp_alerts: [{exp_labels: {severity: warning, instance: pi1}, exp_annotations: {
+          summary: pi1 stood still for so long that its addresses moved,
+          description: "The machine stalls, or the daemon gets no CPU time."}}]
       - eval_time: 6m
         alertname: XdpLbServiceWithoutBackends
         exp_alerts: [{exp_labels: {severity: warning, service: default/web}, exp_annotations: {
