@@ -83,7 +83,7 @@ Result<void> Peering::settle(PassFacts found) {
   }
   auto opened = links_.set(found_.links);
   company_->nonces.set_peers(found_.node_ids);
-  write_peers();
+  tell_peers(write_peers());
   declare();
   step();
   return opened;
@@ -218,8 +218,11 @@ void Peering::step() {
   const ClusterOrders orders = company_->cluster.step(facts);
   follow(arrivals);
   if (company_->cluster.standing() != before) on_standing();
-  if (orders.vips_changed) write_vips();  // first: it is what clients wait for
-  if (orders.peers_changed) write_peers();
+  // First what clients wait for, and the words after it. A dead node's backends before its VIPs: a flow that comes in between
+  // would be handed to it.
+  const auto turned = orders.peers_changed ? write_peers() : std::vector<const PeerView*>{};
+  if (orders.vips_changed) write_vips();
+  tell_peers(turned);
   send_echoes(orders.echoes);
   say(orders);
   pass_on(orders, pieces);
@@ -236,7 +239,7 @@ void Peering::on_standing() {
   const bool standing = company_->cluster.standing() == Standing::standing;
   log_.say(standing ? Severity::info : Severity::warning, standing ? "standing among its peers" : "not standing",
            {{"reason", company_->cluster.standing_reason()}});
-  write_peers();                     // whoever has not been heard by now is not there
+  tell_peers(write_peers());         // whoever has not been heard by now is not there
   if (standing) hooks_.wish_pass();  // first uses wait for it
 }
 
@@ -422,18 +425,26 @@ bool Peering::forwards(const PeerView& peer, const Whereabouts& where) const {
   return peer.reached || (!judged && where.alive);
 }
 
-void Peering::write_peers() {
+std::vector<const PeerView*> Peering::write_peers() {
+  std::vector<const PeerView*> turned;
   for (const PeerView& peer : company_->cluster.peers()) {
     const auto where = company_->peers.find(peer.name);
     if (where == company_->peers.end()) continue;
     const bool alive = forwards(peer, where->second);
     if (const auto id = found_.node_ids.find(peer.name); id != found_.node_ids.end())
       company_->rows->set_alive(id->second, alive);
-    if (std::exchange(where->second.alive, alive) == alive) continue;
-    hooks_.wish_pass();  // slots that have both backends on dead nodes get others
+    if (std::exchange(where->second.alive, alive) != alive) turned.push_back(&peer);
+  }
+  return turned;
+}
+
+void Peering::tell_peers(const std::vector<const PeerView*>& turned) {
+  if (!turned.empty()) hooks_.wish_pass();  // slots that have both backends on dead nodes get others
+  for (const PeerView* peer : turned) {
+    const bool alive = company_->peers.at(peer->name).alive;
     log_.say(alive ? Severity::info : Severity::warning, alive ? "peer reached" : "peer lost",
-             {{"peer", peer.name}, {"reason", peer.reason},
-              {"after_ms", std::to_string(std::chrono::duration_cast<std::chrono::milliseconds>(peer.detection).count())}});
+             {{"peer", peer->name}, {"reason", peer->reason},
+              {"after_ms", std::to_string(std::chrono::duration_cast<std::chrono::milliseconds>(peer->detection).count())}});
   }
 }
 

@@ -117,7 +117,8 @@ class Peering final : public ClusterView {
   void pass_on(const ClusterOrders& orders, const std::vector<std::vector<Octets>>& pieces);
   void ask_neighbours();
   void write_vips();
-  void write_peers();
+  std::vector<const PeerView*> write_peers();  // those that were lost, or are there again; until the next step of the cluster
+  void tell_peers(const std::vector<const PeerView*>& turned);
   [[nodiscard]] bool forwards(const PeerView& peer, const Whereabouts& where) const;
   void renew_lease();
   Result<void> set_draining(bool draining);
