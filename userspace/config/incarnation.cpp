@@ -13,7 +13,7 @@ namespace {
 constexpr int kVersion = 1;
 constexpr std::size_t kMaxBytes = 4096;
 constexpr unsigned kMode = 0600;
-constexpr std::uint64_t kJump = std::uint64_t{1} << 32;  // more than any counter has reached by counting
+constexpr std::uint64_t kJump = std::uint64_t{1} << 32;  // more than any counter has reached by counting: four million starts
 
 Result<std::uint64_t> decode(std::string_view text) {
   auto content = unseal(kVersion, text, "the number jumps ahead, nothing else is lost");
@@ -39,8 +39,8 @@ Result<Incarnation> next_incarnation(const std::filesystem::path& file, std::uin
       if (auto renamed = folder.rename(name, name + ".damaged"); !renamed) return renamed.error();
     }
   }
-  ++next.number;
-  if (auto written = replace_file(folder, name, seal(kVersion, next.number)); !written) return written.error();
+  const std::uint64_t last = next.number++ + kIncarnationsInARow;
+  if (auto written = replace_file(folder, name, seal(kVersion, last)); !written) return written.error();
   return next;
 }
 

@@ -96,6 +96,12 @@ Result<std::unique_ptr<Daemon>> Daemon::start(const Settings& settings, const Cl
 }
 
 Result<void> Daemon::watch_everything() {
+  auto disk = DiskWriter::open(loop_);
+  if (!disk) return disk.error();
+  disk_ = std::move(*disk);
+  reconciler_.write_by([this](auto work, auto done) { disk_->write(std::move(work), std::move(done)); },
+                       [this](const Result<void>& result) { on_written(result); });
+
   sigset_t set;
   sigemptyset(&set);
   for (const int signal : {SIGTERM, SIGINT, SIGHUP}) sigaddset(&set, signal);
@@ -229,20 +235,31 @@ void Daemon::pass() {
   watch_manifests();
   const auto began = Clock::now();
   auto outcome = reconciler_.reconcile(pass_options());
+  if (outcome && outcome->deferred == Outcome::Deferred::disk) return;  // on_written() follows
   if (outcome && outcome->deferred != Outcome::Deferred::no) return wish_pass(kLockAgain);
   passed_at_ = Clock::now();
   metrics_.passed(passed_at_ - began, !outcome);
-  if (outcome) {
-    if (!failure_.empty()) log_.say(Severity::info, "reconciled again");
-    failure_.clear();
-    took_in(*outcome, false);
-    return;
-  }
-  // What the kernel holds stays in force; said once, not at every try.
-  if (failure_ != outcome.error().text)
-    log_.say(Severity::error, "not reconciled", {{"reason", outcome.error().text}, {"in_force", "the last good state"}});
-  failure_ = outcome.error().text;
+  if (!outcome) return pass_failed(outcome.error());
+  if (!failure_.empty()) log_.say(Severity::info, "reconciled again");
+  failure_.clear();
+  took_in(*outcome, false);
+}
+
+// What the kernel holds stays in force; said once, not at every try.
+void Daemon::pass_failed(const Error& error) {
+  if (failure_ != error.text)
+    log_.say(Severity::error, "not reconciled", {{"reason", error.text}, {"in_force", "the last good state"}});
+  failure_ = error.text;
   wish_pass(kRetry);
+}
+
+// Whoever had asked for it goes on first; what else was declared meanwhile comes right after.
+void Daemon::on_written(const Result<void>& result) {
+  if (!waiting_.wrote(result)) {
+    if (!result) return pass_failed(result.error());
+    pass();
+  }
+  wish_pass(0ms);
 }
 
 void Daemon::took_in(const Outcome& outcome, bool asked) {

@@ -9,6 +9,7 @@
 
 #include "loader/event_ring.hpp"
 #include "userspace/daemon/control.hpp"
+#include "userspace/daemon/disk_writer.hpp"
 #include "userspace/daemon/health_probes.hpp"
 #include "userspace/daemon/link_probes.hpp"
 #include "userspace/daemon/lock.hpp"
@@ -52,6 +53,8 @@ class Daemon {
   void keep_health();
   void wish_pass(std::chrono::milliseconds in);
   void pass();
+  void pass_failed(const Error& error);
+  void on_written(const Result<void>& result);
   void took_in(const Outcome& outcome, bool asked);  // `asked`: by a command, which has told its user already
   void say_new_warnings(const Outcome& outcome);
   void follow_events(bool attached);
@@ -81,6 +84,7 @@ class Daemon {
   std::unique_ptr<MetricsServer> metrics_server_;
   std::unique_ptr<ControlServer> control_;
   std::unique_ptr<EventRing> events_;
+  std::unique_ptr<DiskWriter> disk_;
   AnnouncementSchedule schedule_;
   int signals_ = -1;
   int manifests_ = -1;

@@ -138,6 +138,7 @@ Result<std::uint64_t> Peering::new_incarnation() {
   auto next = next_incarnation(settings_.incarnation_file(), chance());
   if (!next) return next.error();
   if (!next->damage.empty()) log_.say(Severity::warning, "incarnation not known", {{"reason", next->damage}});
+  incarnations_end_ = next->number + kIncarnationsInARow;
   return next->number;
 }
 
@@ -177,10 +178,12 @@ void Peering::renew_lease() {
     ++counts_.lease_losses;
     // Stopped for longer than the lease: peers may have taken everything over. What was owned is void already.
     company_->written.clear();
-    if (auto next = new_incarnation(); next)
-      incarnation_ = *next;
-    else
-      ++incarnation_, log_.say(Severity::error, "incarnation not kept", {{"reason", next.error().text}});
+    if (++incarnation_ == incarnations_end_) {
+      if (auto next = new_incarnation(); next)
+        incarnation_ = *next;
+      else
+        log_.say(Severity::error, "incarnation not kept", {{"reason", next.error().text}});
+    }
     company_->assembly.set_incarnation(incarnation_);
     log_.say(Severity::warning, "lease lost", {{"incarnation", std::to_string(incarnation_)}, {"vips", "joining anew"}});
     declare();

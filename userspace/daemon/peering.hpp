@@ -135,7 +135,7 @@ class Peering final : public ClusterView {
   std::optional<Company> company_;
   PeerCounts counts_;
   bool draining_ = false;
-  std::uint64_t incarnation_ = 0;
+  std::uint64_t incarnation_ = 0, incarnations_end_ = 0;  // the end: this one would have to be written first
   std::map<Address, Digest> digests_;  // of what VIPs are ranked by
   std::map<std::pair<Refusal, Mac>, Instant> refusals_said_;
   Loop::Timer step_timer_ = 0, lease_timer_ = 0;

@@ -107,13 +107,51 @@ bool same(const State& left, const State& right) {
   return left.held == right.held && left.conflicts == right.conflicts && left.probed == right.probed;
 }
 
+// What a pass has to write, cut loose from it.
+std::function<Result<void>()> disk_work(const Settings& settings, const Observation& seen, const Judgement& judged,
+                                        const PreparedChange* change) {
+  std::optional<PreparedChange> edits;
+  if (change) edits = PreparedChange{{}, {}, {}, change->edits};
+  return [edits = std::move(edits), folder = settings.config_dir, file = settings.state_file(), state = judged.state,
+          damaged = seen.state_damage.has_value(), differs = !same(seen.state, judged.state)]() -> Result<void> {
+    if (edits) {
+      if (auto written = commit(*edits); !written) return written;
+    }
+    if (damaged) {
+      if (auto moved = set_aside(file); !moved) return moved;
+    }
+    if (!damaged && !differs) return {};
+    if (auto made = make_folder(folder); !made) return made;
+    return write_state(file, state);
+  };
+}
+
 }  // namespace
 
-Result<std::optional<Lock>> Reconciler::lock(const PassOptions& options) const {
+Result<std::optional<Lock>> Reconciler::lock(const PassOptions& options) {
+  if (kept_) return std::exchange(kept_, std::nullopt);
   if (!options.waits) return Lock::try_take(settings_.lock_file());
   auto taken = Lock::take(settings_.lock_file(), options.lock_patience, kBusy);
   if (!taken) return taken.error();
   return std::optional<Lock>(std::move(*taken));
+}
+
+Result<Outcome> Reconciler::locked(const PassOptions& options, const std::function<Result<Outcome>()>& body) {
+  auto held = lock(options);
+  if (!held) return held.error();
+  if (!*held) return deferred(Outcome::Deferred::lock);
+  auto outcome = body();
+  if (writing_) writing_->lock = std::move(*held);
+  return outcome;
+}
+
+void Reconciler::wrote(const Result<void>& result) {
+  auto writing = std::exchange(writing_, std::nullopt);
+  kept_ = std::move(writing->lock);
+  if (result) declared_ = std::move(writing->declared);
+  written_(result);
+  kept_.reset();
+  declared_.reset();
 }
 
 Result<void> Reconciler::find_places(Observation& seen, const PassOptions& options) {
@@ -301,28 +339,36 @@ Result<void> Reconciler::announce(const std::vector<LinkVips>& fresh, int rounds
   return {};
 }
 
-Result<Outcome> Reconciler::carry_out(const Observation& seen, const Judgement& judged, const PreparedChange* change,
+Result<Outcome> Reconciler::carry_out(Observation& seen, const Judgement& judged, const PreparedChange* change,
                                       const PassOptions& options) {
   Outcome outcome;
   outcome.warnings = judged.warnings;
   for (const AttachedLink& link : seen.attached) outcome.attached.push_back(link.interface);
 
   if (change) {
-    if (auto written = commit(*change); !written) return written.error();
     outcome.changes = change->report;
     outcome.warnings.insert(outcome.warnings.begin(), change->warnings.begin(), change->warnings.end());
   }
   if (seen.state_damage) {
-    if (auto moved = set_aside(settings_.state_file()); !moved) return moved.error();
-    outcome.warnings.push_back(settings_.state_file().string() +
-                               " was cut short or damaged: set aside (as state.json.damaged); services keep the "
-                               "addresses that the kernel holds for them");
+    seen.warnings.push_back(settings_.state_file().string() +
+                            " was cut short or damaged: set aside (as state.json.damaged); services keep the "
+                            "addresses that the kernel holds for them");
+    outcome.warnings.push_back(seen.warnings.back());
   }
-  if (seen.state_damage || !same(seen.state, judged.state)) {
-    if (auto made = make_folder(settings_.config_dir); !made) return made.error();
-    if (auto written = write_state(settings_.state_file(), judged.state); !written) return written.error();
+  outcome.services = service_outcomes(untold_ ? *untold_ : seen.state.held, judged, change);
+  if (change || seen.state_damage || !same(seen.state, judged.state)) {
+    auto work = disk_work(settings_, seen, judged, change);
+    if (write_ && !options.waits) {
+      if (!untold_) untold_ = std::move(seen.state.held);
+      if (change) seen.warnings.insert(seen.warnings.begin(), change->warnings.begin(), change->warnings.end());
+      writing_ = Writing{std::nullopt, {std::move(seen.objects), std::move(seen.warnings)}};
+      write_(std::move(work), [this](const Result<void>& result) { wrote(result); });
+      outcome.deferred = Outcome::Deferred::disk;
+      return outcome;
+    }
+    if (auto written = work(); !written) return written.error();
   }
-  outcome.services = service_outcomes(seen.state.held, judged, change);
+  untold_.reset();
   outcome.refusals = judged.desired.refusals;
   outcome.places_missing = waits_for_neighbours(seen.machine);
   outcome.open = !judged.open.empty();
@@ -371,9 +417,13 @@ Result<Outcome> Reconciler::carry_out(const Observation& seen, const Judgement& 
 }
 
 Result<Outcome> Reconciler::pass(const PassOptions& options) {
-  auto manifests = read_manifests(settings_.manifests(), &documents_);
-  if (!manifests) return manifests.error();
-  auto seen = observe(std::move(manifests->objects), std::move(manifests->warnings), options);
+  auto declared = std::exchange(declared_, std::nullopt);
+  if (!declared) {
+    auto manifests = read_manifests(settings_.manifests(), &documents_);
+    if (!manifests) return manifests.error();
+    declared = Declared{std::move(manifests->objects), std::move(manifests->warnings)};
+  }
+  auto seen = observe(std::move(declared->objects), std::move(declared->warnings), options);
   if (!seen) return seen.error();
   auto judged = judge(*seen, edges_.ask_wire, options);
   if (!judged) return judged.error();
@@ -381,13 +431,11 @@ Result<Outcome> Reconciler::pass(const PassOptions& options) {
 }
 
 Result<Outcome> Reconciler::reconcile(const PassOptions& options) {
-  auto held = lock(options);
-  if (!held) return held.error();
-  if (!*held) return deferred(Outcome::Deferred::lock);
-  return pass(options);
+  return locked(options, [&] { return pass(options); });
 }
 
 Result<Outcome> Reconciler::change(const PreparedChange& prepared, const PassOptions& options) {
+  declared_.reset();
   auto seen = observe(prepared.after, {}, options);
   if (!seen) return seen.error();
   auto judged = judge(*seen, edges_.ask_wire, options);
@@ -400,22 +448,20 @@ Result<Outcome> Reconciler::change(const PreparedChange& prepared, const PassOpt
 }
 
 Result<Outcome> Reconciler::apply(const std::vector<NamedText>& documents, const PassOptions& options) {
-  auto held = lock(options);
-  if (!held) return held.error();
-  if (!*held) return deferred(Outcome::Deferred::lock);
-  if (auto made = make_folder(settings_.manifests()); !made) return made.error();
-  auto prepared = prepare_apply(settings_.manifests(), documents);
-  if (!prepared) return prepared.error();
-  return change(*prepared, options);
+  return locked(options, [&]() -> Result<Outcome> {
+    if (auto made = make_folder(settings_.manifests()); !made) return made.error();
+    auto prepared = prepare_apply(settings_.manifests(), documents);
+    if (!prepared) return prepared.error();
+    return change(*prepared, options);
+  });
 }
 
 Result<Outcome> Reconciler::remove(const std::vector<ObjectId>& objects, const PassOptions& options) {
-  auto held = lock(options);
-  if (!held) return held.error();
-  if (!*held) return deferred(Outcome::Deferred::lock);
-  auto prepared = prepare_delete(settings_.manifests(), objects);
-  if (!prepared) return prepared.error();
-  return change(*prepared, options);
+  return locked(options, [&]() -> Result<Outcome> {
+    auto prepared = prepare_delete(settings_.manifests(), objects);
+    if (!prepared) return prepared.error();
+    return change(*prepared, options);
+  });
 }
 
 Result<Outcome> Reconciler::check(const std::vector<NamedText>& documents) {
@@ -437,49 +483,46 @@ Result<Outcome> Reconciler::check(const std::vector<NamedText>& documents) {
 }
 
 Result<Outcome> Reconciler::attach(const AttachRequest& request, const PassOptions& options) {
-  auto held = lock(options);
-  if (!held) return held.error();
-  if (!*held) return deferred(Outcome::Deferred::lock);
-  // Whatever would stop the pass afterwards is asked for first.
-  if (auto manifests = read_manifests(settings_.manifests()); !manifests) return manifests.error();
-  auto before = edges_.data_plane->attached();
-  if (!before) return before.error();
-  const bool had = std::any_of(before->begin(), before->end(),
-                               [&](const AttachedLink& link) { return link.interface == request.interface; });
-  auto link = edges_.data_plane->attach(request);
-  if (!link) return link.error();
-  auto outcome = pass(options);
-  if (!outcome) {
-    if (had) return outcome.error();
-    if (auto undone = edges_.data_plane->detach(request.interface); !undone)
-      return outcome.error().in("attached, and taking it back failed (" + undone.error().text + ")");
-    return outcome.error().in("attach " + request.interface + " was taken back");
-  }
-  outcome->link = std::move(*link);
-  return outcome;
+  return locked(options, [&]() -> Result<Outcome> {
+    // Whatever would stop the pass afterwards is asked for first.
+    if (auto manifests = read_manifests(settings_.manifests()); !manifests) return manifests.error();
+    auto before = edges_.data_plane->attached();
+    if (!before) return before.error();
+    const bool had = std::any_of(before->begin(), before->end(),
+                                 [&](const AttachedLink& link) { return link.interface == request.interface; });
+    auto link = edges_.data_plane->attach(request);
+    if (!link) return link.error();
+    auto outcome = pass(options);
+    if (!outcome) {
+      if (had) return outcome.error();
+      if (auto undone = edges_.data_plane->detach(request.interface); !undone)
+        return outcome.error().in("attached, and taking it back failed (" + undone.error().text + ")");
+      return outcome.error().in("attach " + request.interface + " was taken back");
+    }
+    outcome->link = std::move(*link);
+    return outcome;
+  });
 }
 
 Result<Outcome> Reconciler::detach(const std::string& interface, const PassOptions& options) {
-  auto held = lock(options);
-  if (!held) return held.error();
-  if (!*held) return deferred(Outcome::Deferred::lock);
-  if (interface.empty()) {
-    if (auto gone = edges_.data_plane->detach_all(); !gone) return gone.error();
-  } else {
-    if (auto gone = edges_.data_plane->detach(interface); !gone) return gone.error();
-  }
-  auto left = edges_.data_plane->attached();
-  if (!left) return left.error();
-  if (left->empty()) return Outcome{};
-  return pass(options);
+  return locked(options, [&]() -> Result<Outcome> {
+    if (interface.empty()) {
+      if (auto gone = edges_.data_plane->detach_all(); !gone) return gone.error();
+    } else {
+      if (auto gone = edges_.data_plane->detach(interface); !gone) return gone.error();
+    }
+    auto left = edges_.data_plane->attached();
+    if (!left) return left.error();
+    if (left->empty()) return Outcome{};
+    return pass(options);
+  });
 }
 
 Result<Outcome> Reconciler::upgrade(const PassOptions& options) {
-  auto held = lock(options);
-  if (!held) return held.error();
-  if (!*held) return deferred(Outcome::Deferred::lock);
-  if (auto swapped = edges_.data_plane->upgrade(); !swapped) return swapped.error();
-  return pass(options);
+  return locked(options, [&]() -> Result<Outcome> {
+    if (auto swapped = edges_.data_plane->upgrade(); !swapped) return swapped.error();
+    return pass(options);
+  });
 }
 
 Result<bool> Reconciler::set_trace(std::uint64_t until_mono_ns, std::uint32_t every, const PassOptions& options) {

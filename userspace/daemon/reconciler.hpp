@@ -6,6 +6,9 @@
 //
 // Everything that can be refused is tried before the first write. A crash between two writes leaves each file old or new and
 // the tables somewhere on the way; the next pass, by whichever command, plans from what it finds and finishes.
+//
+// On the daemon's loop nobody waits for the disk: a pass that has something to write ends there (Outcome::Deferred::disk), and
+// another one goes on when it is written, from the same declarations and under the same lock.
 #pragma once
 
 #include <chrono>
@@ -33,7 +36,8 @@ struct PassOptions {
   bool retry_conflicts = true;                    // ask again for addresses that somebody else had answered for
   int announcements = 3;                          // rounds at 0, 50 and 200 ms; the daemon goes on by itself after the first
   // False, on the daemon's loop: nothing is waited for. The pass goes on with what is known, a change comes back undone
-  // (Outcome::deferred) while the lock, the wire or, within the patience above, a neighbour is still to answer.
+  // (Outcome::deferred) while the lock, the wire or, within the patience above, a neighbour is still to answer. What is
+  // written elsewhere (write_by()) comes back half done.
   bool waits = true;
   std::chrono::steady_clock::time_point conflicts_since{};  // answers older than this are asked for again
 };
@@ -105,8 +109,10 @@ struct Outcome {
   bool places_missing = false;                 // a backend takes the kernel path because its veth is not known (yet)
   std::shared_ptr<const LastPass> facts;       // what was found and decided
   bool open = false;                           // an address is not served before the wire has answered
-  enum class Deferred : std::uint8_t { no, lock, wire, neighbours };
-  Deferred deferred = Deferred::no;  // nothing was done, for want of this; to be called again
+  enum class Deferred : std::uint8_t { no, lock, wire, neighbours, disk };
+  // Nothing was done, for want of this; to be called again. `disk`: it is being written, and the tables are as before; to be
+  // followed by reconcile() when it is.
+  Deferred deferred = Deferred::no;
   PassFacts among_peers;
 };
 
@@ -140,15 +146,34 @@ class Reconciler {
   // Who knows the peers better than the tables do: a daemon that keeps them. Absent: the tables say.
   void follow_peers(std::function<std::optional<PeerFacts>()> facts) { peer_facts_ = std::move(facts); }
 
+  // For those who do not wait: `write` carries work out elsewhere and reports on the loop. The node's lock is kept meanwhile.
+  // `written` is to go on with reconcile() before it returns; later, others may have changed the node.
+  using Work = std::function<Result<void>()>;
+  using Written = std::function<void(const Result<void>&)>;
+  void write_by(std::function<void(Work, Written)> write, Written written) {
+    write_ = std::move(write);
+    written_ = std::move(written);
+  }
+
   [[nodiscard]] const Settings& settings() const { return settings_; }
   Edges& edges() { return edges_; }
 
  private:
-  Result<std::optional<Lock>> lock(const PassOptions& options) const;  // nothing: held, and not waited for
+  struct Declared {
+    Objects objects;
+    std::vector<std::string> warnings;
+  };
+  struct Writing {
+    std::optional<Lock> lock;
+    Declared declared;
+  };
+  Result<std::optional<Lock>> lock(const PassOptions& options);  // nothing: held, and not waited for
+  Result<Outcome> locked(const PassOptions& options, const std::function<Result<Outcome>()>& body);
   Result<Observation> observe(Objects objects, std::vector<std::string> warnings,
                               const PassOptions& options);
   Result<Judgement> judge(const Observation& seen, const AskWire& ask, const PassOptions& options);
-  Result<Outcome> carry_out(const Observation& seen, const Judgement& judged, const PreparedChange* change,
+  void wrote(const Result<void>& result);
+  Result<Outcome> carry_out(Observation& seen, const Judgement& judged, const PreparedChange* change,
                             const PassOptions& options);
   Result<Outcome> change(const PreparedChange& prepared, const PassOptions& options);
   Result<Outcome> pass(const PassOptions& options);
@@ -163,6 +188,13 @@ class Reconciler {
   std::map<Address, Place> places_;
   SlotMemory slots_;
   ConfigurationHash configuration_;
+  // Of a pass that waits for the disk, and of the one that follows it.
+  std::function<void(Work, Written)> write_;
+  Written written_;
+  std::optional<Writing> writing_;
+  std::optional<Lock> kept_;
+  std::optional<Declared> declared_;   // however fast more is declared, what was written is carried out first
+  std::optional<Assignments> untold_;  // what services held when it was last told
 };
 
 }  // namespace xlb

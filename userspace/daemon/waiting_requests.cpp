@@ -11,6 +11,7 @@ namespace {
 
 using namespace std::chrono_literals;
 
+constexpr const char* kNotInForce = "done, but not all of it is in force yet";
 constexpr auto kLockAgain = 50ms;
 constexpr auto kNeighboursSettle = 10ms;              // they come several at a time
 const auto kPatience = PassOptions{}.lock_patience;  // as a command has without a daemon
@@ -34,7 +35,7 @@ void add(Outcome& story, Outcome&& later) {
 
 void WaitingRequests::take(Connection connection, Request request) {
   const std::uint64_t id = next_id_++;
-  waiting_.emplace(id, Waiting{connection, std::move(request), Clock::now(), {}, false, {}});
+  waiting_.emplace(id, Waiting{.connection = connection, .request = std::move(request), .since = Clock::now()});
   attempt(id);
 }
 
@@ -77,16 +78,17 @@ Result<Outcome> WaitingRequests::carry_on(const Waiting& waiting) {
 
 void WaitingRequests::attempt(std::uint64_t id) {
   const auto found = waiting_.find(id);
-  if (found == waiting_.end()) return;
+  if (found == waiting_.end() || found->second.for_disk) return;
   Waiting& waiting = found->second;
   auto outcome = carry_on(waiting);
   std::string line;
   if (!outcome) {
-    line = encode(waiting.done ? outcome.error().in("done, but not all of it is in force yet") : outcome.error());
+    line = encode(waiting.done ? outcome.error().in(kNotInForce) : outcome.error());
   } else {
-    const bool again = unfinished(*outcome, waiting) && Clock::now() - waiting.since < kPatience;
-    if (outcome->deferred == Outcome::Deferred::no) {
-      handlers_.took_in(*outcome);
+    waiting.for_disk = outcome->deferred == Outcome::Deferred::disk;
+    const bool again = waiting.for_disk || (unfinished(*outcome, waiting) && Clock::now() - waiting.since < kPatience);
+    if (outcome->deferred == Outcome::Deferred::no) handlers_.took_in(*outcome);
+    if (outcome->deferred == Outcome::Deferred::no || waiting.for_disk) {
       if (waiting.done)
         add(*waiting.done, std::move(*outcome));
       else
@@ -95,7 +97,29 @@ void WaitingRequests::attempt(std::uint64_t id) {
     if (again) return arm();
     line = waiting.done ? encode(*waiting.done) : encode(Error{"another xdp-lb keeps changing this node: try again"});
   }
-  const Connection connection = waiting.connection;
+  end(id, line);
+}
+
+bool WaitingRequests::wrote(const Result<void>& result) {
+  const auto found =
+      std::find_if(waiting_.begin(), waiting_.end(), [](const auto& entry) { return entry.second.for_disk; });
+  if (found == waiting_.end()) return false;
+  Waiting& waiting = found->second;
+  waiting.for_disk = false;
+  if (result) {
+    waiting.stands = true;
+    attempt(found->first);
+    return true;
+  }
+  const bool nothing_done = !waiting.stands && (std::holds_alternative<ApplyRequest>(waiting.request.demand) ||
+                                                std::holds_alternative<DeleteRequest>(waiting.request.demand));
+  end(found->first, encode(nothing_done ? result.error() : result.error().in(kNotInForce)));
+  return true;
+}
+
+void WaitingRequests::end(std::uint64_t id, const std::string& line) {
+  const auto found = waiting_.find(id);
+  const Connection connection = found->second.connection;
   waiting_.erase(found);
   handlers_.answer(connection, line);
 }

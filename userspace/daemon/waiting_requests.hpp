@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// Commands that came by the control socket and wait for an answer of the wire, a neighbour or the lock. The connection
-// waits, the loop does not: a change is tried again from its beginning when an answer has come, as if it had come then; an
-// attach stands, and the answer to it is what a later pass has made of it.
+// Commands that came by the control socket and wait for an answer of the wire, a neighbour, the lock or the disk. The
+// connection waits, the loop does not: a change is tried again from its beginning when an answer has come, as if it had come
+// then; an attach, and a change that is on the disk, stand, and the answer is what a later pass has made of them.
 #pragma once
 
 #include <cstdint>
@@ -33,6 +33,8 @@ class WaitingRequests {
   void take(Connection connection, Request request);
   void wire_answered();
   void neighbours_changed();
+  // What the reconciler wrote, by write_by(). False: none of these had asked for it.
+  bool wrote(const Result<void>& result);
   // Its user has gone; a change that was not made yet is not made.
   void forget(Connection connection);
   [[nodiscard]] bool empty() const { return waiting_.empty(); }
@@ -42,15 +44,18 @@ class WaitingRequests {
     Connection connection;
     Request request;
     Clock::time_point since;
-    std::optional<Outcome> done;  // a link is attached or detached; its addresses are still asked for
+    std::optional<Outcome> done{};  // a link is attached or detached, or a change is written; the rest is still asked for
     bool for_neighbours = false;
-    std::optional<Clock::time_point> again_at;  // unless something is told before
+    bool for_disk = false;
+    bool stands = false;  // what was asked for is on the disk
+    std::optional<Clock::time_point> again_at{};  // unless something is told before
   };
 
   void attempt(std::uint64_t id);
   Result<Outcome> carry_on(const Waiting& waiting);
   // What is still missing, and when to look again.
   static bool unfinished(const Outcome& outcome, Waiting& waiting);
+  void end(std::uint64_t id, const std::string& line);
   void arm();
 
   Loop& loop_;

@@ -13,10 +13,10 @@ namespace {
 TEST(Incarnation, CountsUpAcrossLives) {
   const TemporaryFolder folder;
   const auto file = folder.path() / "incarnation.json";
-  for (std::uint64_t life = 1; life <= 3; ++life) {
+  for (std::uint64_t life = 0; life < 3; ++life) {
     auto next = next_incarnation(file, 0);
     ASSERT_TRUE(next) << next.error().text;
-    EXPECT_EQ(next->number, life);
+    EXPECT_EQ(next->number, 1 + life * kIncarnationsInARow) << "none of an earlier life's";
     EXPECT_TRUE(next->damage.empty());
   }
   EXPECT_EQ(folder.names(), (std::vector<std::string>{"incarnation.json"}));
@@ -33,7 +33,7 @@ TEST(Incarnation, ADamagedFileIsSetAsideAndJumpedOver) {
     EXPECT_NE(next->damage.find(file.string()), std::string::npos) << next->damage;
     auto after = next_incarnation(file, 0);
     ASSERT_TRUE(after);
-    EXPECT_EQ(after->number, next->number + 1);
+    EXPECT_EQ(after->number, next->number + kIncarnationsInARow);
   }
 }
 
