@@ -10,9 +10,9 @@
 
 namespace xlb {
 
-// The cluster and user of `context`, or of its current-context. Files that it names are looked for beside it and are not
-// opened here; what is embedded as base64 comes decoded. Programs that fetch credentials (exec, auth-provider) are
-// refused: a load balancer that needs one to start does not start after a power cut.
+// The cluster and user of `context`, or of its current-context. Files that it names are looked for beside it and are
+// not opened here; what is embedded as base64 comes decoded. Programs that fetch credentials (exec, auth-provider)
+// are refused: a load balancer that needs one to start does not start after a power cut.
 Result<ApiCredentials> read_kubeconfig(const std::filesystem::path& file, const std::string& context = {});
 Result<ApiCredentials> parse_kubeconfig(const std::string& yaml, const std::filesystem::path& file,
                                         const std::string& context = {});

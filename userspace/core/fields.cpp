@@ -63,6 +63,13 @@ Field Reading::root() {
   return Field(*this, root_);
 }
 
+Reading Reading::apart() const {
+  Reading other(source_, *root_);
+  other.object_ = object_;
+  other.allow_unknown_ = allow_unknown_;
+  return other;
+}
+
 std::string Reading::sentence_at(const TreeNode* node, const TreeNode* parent, const std::string& missing,
                                  const std::string& sentence) const {
   std::string path;
@@ -77,7 +84,7 @@ std::string Reading::sentence_at(const TreeNode* node, const TreeNode* parent, c
     }
     path += (path.empty() || missing.starts_with('[') ? "" : ".") + missing;
   }
-  std::string out = place(source_, line) + ": ";
+  std::string out = source_.empty() ? std::string() : place(source_, line) + ": ";
   if (!object_.empty()) out += object_ + ": ";
   if (!path.empty()) out += path + ": ";
   return out + sentence;
@@ -85,7 +92,9 @@ std::string Reading::sentence_at(const TreeNode* node, const TreeNode* parent, c
 
 void Reading::fail(const TreeNode* node, const TreeNode* parent, const std::string& missing,
                    const std::string& sentence) {
-  if (!error_) error_ = Error{sentence_at(node, parent, missing, sentence)};
+  if (error_) return;
+  error_ = Error{sentence_at(node, parent, missing, sentence)};
+  sentence_ = sentence;
 }
 
 void Field::wrong_type(std::string_view wanted) const {
@@ -213,7 +222,11 @@ void Field::only(std::initializer_list<std::string_view> known) const {
       advice = "known here:";
       for (const std::string_view name : candidates) advice += " " + std::string(name);
     }
-    field.fail("unknown field: " + advice);
+    if (reading_->allows_unknown()) {
+      field.warn("unknown field, ignored: " + advice);
+    } else {
+      field.fail("unknown field: " + advice);
+    }
   }
 }
 

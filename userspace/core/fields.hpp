@@ -21,12 +21,20 @@ class Field;
 
 class Reading {
  public:
+  // `source` names the file in sentences; empty: there is none, the object's name says enough.
   Reading(std::string source, const TreeNode& root) : source_(std::move(source)), root_(&root) {}
 
   [[nodiscard]] Field root();
   // What errors call the object, once it is known: "IPAddressPool metallb-system/home".
   void set_object(std::string object) { object_ = std::move(object); }
+  // Fields that are not known draw a warning. Of an API server: it has accepted them, and may be newer than we are; a
+  // file is refused before it does anything.
+  void allow_unknown() { allow_unknown_ = true; }
+  [[nodiscard]] bool allows_unknown() const { return allow_unknown_; }
+  // The same tree, read from the beginning with a mind of its own about what is wrong.
+  [[nodiscard]] Reading apart() const;
   [[nodiscard]] const std::optional<Error>& error() const { return error_; }
+  [[nodiscard]] const std::string& sentence() const { return sentence_; }  // the error without its place
   [[nodiscard]] std::vector<std::string>& warnings() { return warnings_; }
 
  private:
@@ -39,7 +47,9 @@ class Reading {
   std::string source_;
   const TreeNode* root_;
   std::string object_;
+  bool allow_unknown_ = false;
   std::optional<Error> error_;
+  std::string sentence_;
   std::vector<std::string> warnings_;
 };
 
@@ -65,7 +75,7 @@ class Field {
   [[nodiscard]] std::size_t word(std::initializer_list<std::string_view> words, std::size_t absent) const;
   [[nodiscard]] bool number() const;  // a plain number
 
-  // Every key of the mapping must be one of these.
+  // Every key of the mapping must be one of these (or draws a warning, see Reading::allow_unknown).
   void only(std::initializer_list<std::string_view> known) const;
 
   void fail(const std::string& sentence) const { reading_->fail(node_, parent_, missing_, sentence); }

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// The kinds that are understood, from the fields of a tree to their values. The words, rules and defaults are those of
-// Kubernetes and MetalLB, and the same whether the tree came from a file or from an API server.
+// The kinds that are understood, from the fields of a tree to their values. The words, rules and defaults are those
+// of Kubernetes and MetalLB, and the same whether the tree came from a file or from an API server.
 #pragma once
 
 #include <cstdint>
@@ -22,10 +22,13 @@ inline constexpr std::string_view kUnknownPortsAnnotation = "xdp-lb.io/unknown-p
 inline constexpr std::string_view kHealthAnnotation = "xdp-lb.io/health";
 inline constexpr std::string_view kServiceNameLabel = "kubernetes.io/service-name";
 
-// Each reads an object whose name is known already. Look at reading.error() afterwards: with one the value is of no use.
+// Each reads an object whose name is known already. Look at reading.error() afterwards: with one the value is of no
+// use.
 Pool read_pool(const ObjectName& name, Reading& reading);
 L2Advertisement read_advertisement(const ObjectName& name, Reading& reading);
-Service read_service(const ObjectName& name, Reading& reading);
+// `contradiction`: where given, what is wrong with the addresses that it asks for goes there, in MetalLB's words, and
+// the service asks for none.
+Service read_service(const ObjectName& name, Reading& reading, std::string* contradiction = nullptr);
 EndpointSlice read_slice(const ObjectName& name, Reading& reading);
 Node read_node(const ObjectName& name, Reading& reading);
 

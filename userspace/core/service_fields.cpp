@@ -34,7 +34,8 @@ Field annotation(const Field& annotations, std::string_view key) {
 
 void check_annotation_names(const Field& annotations) {
   const std::vector<std::string_view> ours = {kHealthAnnotation, kPathAnnotation, kUnknownPortsAnnotation};
-  const std::vector<std::string_view> metallb = {kIpsAnnotation, kPoolAnnotation, kSharingAnnotation, kAllocatedFromAnnotation};
+  const std::vector<std::string_view> metallb = {kIpsAnnotation, kPoolAnnotation, kSharingAnnotation,
+                                                 kAllocatedFromAnnotation};
   for (const auto& [key, field] : annotations.entries()) {
     const bool own = key.starts_with("xdp-lb.io/");
     const auto& known = own ? ours : metallb;
@@ -42,11 +43,11 @@ void check_annotation_names(const Field& annotations) {
     if (std::find(known.begin(), known.end(), key) != known.end()) continue;
     const std::string_view meant = nearest(key, known);
     const std::string advice = meant.empty() ? "" : ": did you mean " + std::string(meant) + "?";
-    if (own) {
-      field.fail(
-          "unknown annotation" +
-          (advice.empty() ? ": known are " + std::string(kHealthAnnotation) + ", " + std::string(kPathAnnotation) + " and " + std::string(kUnknownPortsAnnotation)
-                          : advice));
+    if (own && !field.reading().allows_unknown()) {
+      field.fail("unknown annotation" +
+                 (advice.empty() ? ": known are " + std::string(kHealthAnnotation) + ", " +
+                                       std::string(kPathAnnotation) + " and " + std::string(kUnknownPortsAnnotation)
+                                 : advice));
     } else {
       field.warn("unknown annotation, ignored" + advice);
     }
@@ -196,7 +197,7 @@ void read_affinity(const Field& spec, Service& service) {
 
 }  // namespace
 
-Service read_service(const ObjectName& name, Reading& reading) {
+Service read_service(const ObjectName& name, Reading& reading, std::string* contradiction) {
   const Field root = reading.root();
   const Field spec = root["spec"];
   const Field annotations = root["metadata"]["annotations"];
@@ -217,7 +218,14 @@ Service read_service(const ObjectName& name, Reading& reading) {
   if (service.ports.empty() && service.type == "LoadBalancer")
     spec["ports"].fail("missing: a Service has at least one port");
   service.selector = read_labels(spec["selector"]);
-  service.requested = read_requested(annotations, spec);
+  if (contradiction == nullptr) {
+    service.requested = read_requested(annotations, spec);
+  } else {
+    Reading apart = reading.apart();
+    service.requested = read_requested(apart.root()["metadata"]["annotations"], apart.root()["spec"]);
+    *contradiction = apart.sentence();
+    for (std::string& warning : apart.warnings()) reading.warnings().push_back(std::move(warning));
+  }
   service.pool = annotation(annotations, kPoolAnnotation).text();
   service.sharing_key = annotation(annotations, kSharingAnnotation).text();
   read_families(spec, service);

@@ -31,6 +31,7 @@
 #include "userspace/core/api_objects.hpp"
 #include "userspace/core/api_request.hpp"
 #include "userspace/core/result.hpp"
+#include "userspace/kube/watch_pace.hpp"
 
 namespace xlb {
 
@@ -43,6 +44,7 @@ struct ApiSettings {
   // empty. Runs in the ApiServer's thread. For a kubeconfig, which is written anew when its certificates are: read it
   // again.
   std::function<Result<ApiCredentials>()> again;
+  WatchPace pace;
 };
 
 struct ApiCounters {
@@ -58,7 +60,7 @@ struct ApiCounters {
 // Is the server there?
 struct ApiContact {
   bool reached = false;                         // every kind is being watched or was listed
-  std::string trouble;                          // why not, the gravest
+  std::string trouble;                          // why not, as it was said last
   std::chrono::steady_clock::time_point since;  // it has been so
 };
 
