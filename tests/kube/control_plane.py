@@ -20,6 +20,7 @@ from typing import Iterable, Mapping, Sequence
 
 from lab.lab import SYNCED, Node, Pod
 from lab.namespace import CommandFailed, Namespace
+from lab.traffic import eventually
 
 from . import partner
 
@@ -170,15 +171,40 @@ class ControlPlane:
             "conditions": [{"type": "Ready", "status": str(ready), "reason": "Reported", "message": "as the test says"}]})
 
     def report_pod(self, name: str, node: str, addresses: Sequence[str], node_address: str, labels: Mapping[str, str], *,
-                   namespace: str = "default", ready: bool = True) -> None:
+                   namespace: str = "default", ready: bool = True, ports: Mapping[str, int] | None = None) -> None:
+        """`ports`: those that have a name."""
+        named = [{"name": port, "containerPort": number} for port, number in (ports or {}).items()]
         self.apply({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": name, "namespace": namespace, "labels": dict(labels)},
-                    "spec": {"nodeName": node, "containers": [{"name": "server", "image": "none"}]}})
+                    "spec": {"nodeName": node, "containers": [{"name": "server", "image": "none", "ports": named}]}})
         self.patch_status("pod", name, {
             "phase": "Running", "hostIP": node_address, "podIP": addresses[0], "podIPs": [{"ip": address} for address in addresses],
             "conditions": [{"type": "Ready", "status": str(ready)}]}, namespace)
 
     def report_ready(self, pod: str, ready: bool, namespace: str = "default") -> None:
         self.patch_status("pod", pod, {"conditions": [{"type": "Ready", "status": str(ready)}]}, namespace)
+
+    def pods_of(self, daemonset: str, namespace: str) -> dict[str, dict]:
+        """The pods that the controller of a DaemonSet has made, by the node that each is for."""
+        labels = self.get("daemonset", daemonset, "-n", namespace)["spec"]["selector"]["matchLabels"]
+        nodes = len(self.get("nodes")["items"])
+        selector = ",".join(f"{name}={value}" for name, value in labels.items())
+
+        def made() -> dict[str, dict]:
+            pods = {}
+            for pod in self.get("pods", "-n", namespace, "-l", selector)["items"]:
+                terms = pod["spec"]["affinity"]["nodeAffinity"]["requiredDuringSchedulingIgnoredDuringExecution"]["nodeSelectorTerms"]
+                pods[terms[0]["matchFields"][0]["values"][0]] = pod
+            return pods if len(pods) == nodes else {}
+
+        found = eventually(f"a pod of {daemonset} for each of {nodes} nodes", made, within=20)
+        assert isinstance(found, dict)
+        return found
+
+    def bind(self, pod: Mapping, node: str, namespace: str) -> None:
+        """What a scheduler says."""
+        name = pod["metadata"]["name"]
+        self.kubectl("create", "--raw", f"/api/v1/namespaces/{namespace}/pods/{name}/binding", "-f", "-", stdin=json.dumps({
+            "apiVersion": "v1", "kind": "Binding", "metadata": {"name": name}, "target": {"apiVersion": "v1", "kind": "Node", "name": node}}))
 
     def report_lab(self, nodes: Iterable[Node], labels: Mapping[str, str]) -> None:
         """The nodes of a lab and the pods on them, all alike."""
@@ -189,8 +215,8 @@ class ControlPlane:
 
     # -- kube-proxy ----------------------------------------------------------------------------------------------------
 
-    def start_proxy(self, node: Node, mode: str = "nftables") -> subprocess.Popen[str]:
-        """kube-proxy on a node of the lab; mode is nftables or iptables."""
+    def start_proxy(self, node: Namespace, mode: str = "nftables") -> subprocess.Popen[str]:
+        """kube-proxy on a node; mode is nftables or iptables."""
         # What a reply takes another way back as than the request came is dropped by a strict filter, and by a loose one where the
         # node has no route to the client: kube-proxy asks for neither.
         node.sysctl(net__ipv4__conf__all__rp_filter=0, net__ipv4__conf__default__rp_filter=0)
@@ -213,5 +239,5 @@ def alone(lab_name: str, address: str = "192.168.0.100") -> Namespace:
     """A host without a wire, for tests that send nothing over the LAN."""
     host = Namespace(lab_name, "control")
     host.create()
-    host.ip(f"addr add {address}/32 dev lo")
+    host.ip(f"addr add {address}/32 dev lo", "route add default dev lo")
     return host
