@@ -22,6 +22,14 @@ from .story import ROOT
 CONTAINERFILE = ROOT / "packaging/Containerfile"
 
 
+def libraries(binary: Path) -> list[str]:
+    """What the binary is linked with, and libcurl, which it loads when it follows a cluster."""
+    known = subprocess.run(["ldconfig", "-p"], capture_output=True, text=True, check=True, env={"PATH": "/usr/sbin:/sbin"}).stdout
+    loaded = re.findall(r"^\s+libcurl\.so\.4 .* => (\S+)$", known, re.M)[:1]
+    said = subprocess.run(["ldd", str(binary), *loaded], capture_output=True, text=True, check=True).stdout
+    return [*loaded, *sorted(set(re.findall(r"(/\S+) \(0x", said)))]
+
+
 def image(folder: Path, binary: Path) -> Path:
     """A root file system with what the Containerfile's last stage adds to Debian, and of Debian no more than the binary needs."""
     last_stage = re.split(r"^FROM .*$", CONTAINERFILE.read_text(), flags=re.M)[-1]
@@ -31,8 +39,7 @@ def image(folder: Path, binary: Path) -> Path:
         raise CommandFailed(f"{CONTAINERFILE}: says no longer where xdp-lb lies, or which folders there are")
     for name in (*folders[1].split(), "/proc", "/sys", "/dev", "/srv"):
         (folder / name.lstrip("/")).mkdir(parents=True, exist_ok=True)
-    libraries = re.findall(r"(/\S+) \(0x", subprocess.run(["ldd", str(binary)], capture_output=True, text=True, check=True).stdout)
-    for source, place in ((binary, target[1]), *((Path(library), library) for library in libraries)):
+    for source, place in ((binary, target[1]), *((Path(library), library) for library in libraries(binary))):
         into = folder / place.lstrip("/")
         into.parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(source, into)
@@ -45,15 +52,20 @@ def entry_point() -> list[str]:
 
 class Container:
     """The one container of a rendered pod. Folders of the node are looked up in `node_folders`, by the chart's own paths; fields of the
-    pod in `fields`; files of Secrets in `secrets`, by name."""
+    pod in `fields`; files of Secrets in `secrets`, by name. `account` is the folder with the token of its ServiceAccount, `server`
+    the address and the port of the API server."""
 
     def __init__(self, pod: Mapping, node: Namespace, folder: Path, binary: Path, *, node_folders: Mapping[str, Path],
-                 fields: Mapping[str, str], secrets: Mapping[str, Mapping[str, str]]) -> None:
+                 fields: Mapping[str, str], secrets: Mapping[str, Mapping[str, str]], account: Path | None = None,
+                 server: tuple[str, int] | None = None) -> None:
         self.node, self.folder = node, folder
         self.name = node.name
         self._container = pod["containers"][0]
         self._env = [f"{one['name']}={one['value'] if 'value' in one else fields[one['valueFrom']['fieldRef']['fieldPath']]}"
                      for one in self._container["env"]]
+        if server is not None:
+            self._env += [f"KUBERNETES_SERVICE_HOST={server[0]}", f"KUBERNETES_SERVICE_PORT={server[1]}"]
+        self._mounts = [*self._container["volumeMounts"]]
         self._root = image(folder / "root", binary)
         self._volumes = {}
         for volume in pod["volumes"]:
@@ -65,6 +77,9 @@ class Container:
             for name, text in secrets[volume["secret"]["secretName"]].items():
                 (here / name).write_text(text)
                 (here / name).chmod(volume["secret"]["defaultMode"])
+        if account is not None:  # as the API server adds it to a pod
+            self._volumes["account"] = account
+            self._mounts.append({"name": "account", "mountPath": "/var/run/secrets/kubernetes.io/serviceaccount", "readOnly": True})
         if not pod["hostNetwork"]:
             raise CommandFailed("the pod is not on the node's network")
 
@@ -86,7 +101,7 @@ class Container:
                 "Args": [*entry_point(), *(self._container["args"] if arguments is None else arguments)], "Env": self._env,
                 "User": rights["runAsUser"], "Group": rights["runAsGroup"], "Capabilities": capabilities,
                 "NoNewRights": not rights["allowPrivilegeEscalation"], "ReadOnlyRoot": rights["readOnlyRootFilesystem"],
-                "Network": self.node.path, "Mounts": [self._mount(mount) for mount in self._container["volumeMounts"]],
+                "Network": self.node.path, "Mounts": [self._mount(mount) for mount in self._mounts],
                 "MemoryLimit": int(limit[1]) << 20}))
         if done.returncode != 0:
             raise CommandFailed(f"container-configuration: {done.stderr.strip()}")

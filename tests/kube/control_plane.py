@@ -204,7 +204,8 @@ class ControlPlane:
         """What a scheduler says."""
         name = pod["metadata"]["name"]
         self.kubectl("create", "--raw", f"/api/v1/namespaces/{namespace}/pods/{name}/binding", "-f", "-", stdin=json.dumps({
-            "apiVersion": "v1", "kind": "Binding", "metadata": {"name": name}, "target": {"apiVersion": "v1", "kind": "Node", "name": node}}))
+            "apiVersion": "v1", "kind": "Binding", "metadata": {"name": name},
+            "target": {"apiVersion": "v1", "kind": "Node", "name": node}}))
 
     def report_lab(self, nodes: Iterable[Node], labels: Mapping[str, str]) -> None:
         """The nodes of a lab and the pods on them, all alike."""
