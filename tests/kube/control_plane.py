@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Iterable, Mapping, Sequence
 
 from lab.lab import SYNCED, Node, Pod
-from lab.namespace import CommandFailed, Namespace
+from lab.namespace import CommandFailed, Namespace, stop
 from lab.traffic import eventually
 
 from . import partner
@@ -45,7 +45,7 @@ class ControlPlane:
     # -- up ----------------------------------------------------------------------------------------------------------
 
     def up(self) -> ControlPlane:
-        kubernetes, etcd = partner.kubernetes.get(), partner.etcd.get()
+        self.programs, etcd = partner.kubernetes.get(), partner.etcd.get()
         self.tools = partner.tools.get()
         self.folder.mkdir(parents=True)
         self._make_certificates()
@@ -54,7 +54,16 @@ class ControlPlane:
         self._start("etcd", etcd / "etcd", "--data-dir", self.folder / "etcd", "--unsafe-no-fsync", "--log-level", "warn",
                     "--listen-client-urls", "http://127.0.0.1:2379", "--advertise-client-urls", "http://127.0.0.1:2379",
                     "--listen-peer-urls", "http://127.0.0.1:2380")
-        self._start("kube-apiserver", kubernetes / "kube-apiserver", "--etcd-servers", "http://127.0.0.1:2379",
+        self.start_server()
+        if self.controllers:
+            self._start("kube-controller-manager", self.programs / "kube-controller-manager", "--kubeconfig", self.kubeconfig,
+                        "--leader-elect=false", "--controllers", ",".join(self.controllers),
+                        "--endpointslice-updates-batch-period", "0s", "--secure-port", "0")
+        return self
+
+    def start_server(self) -> None:
+        """The API server, for the first time or after `stop`."""
+        self._start("kube-apiserver", self.programs / "kube-apiserver", "--etcd-servers", "http://127.0.0.1:2379",
                     "--secure-port", PORT, "--bind-address", "0.0.0.0", "--advertise-address", self.address,
                     "--tls-cert-file", self.folder / "server.crt", "--tls-private-key-file", self.folder / "server.key",
                     "--cert-dir", self.folder, "--service-cluster-ip-range", SERVICES,
@@ -65,11 +74,10 @@ class ControlPlane:
                     # Accounts and tokens of pods are a controller's and a kubelet's business; neither is here.
                     "--disable-admission-plugins", "ServiceAccount", "--endpoint-reconciler-type", "none")
         self._wait_for_server()
-        if self.controllers:
-            self._start("kube-controller-manager", kubernetes / "kube-controller-manager", "--kubeconfig", self.kubeconfig,
-                        "--leader-elect=false", "--controllers", ",".join(self.controllers),
-                        "--endpointslice-updates-batch-period", "0s", "--secure-port", "0")
-        return self
+
+    def stop(self, name: str) -> None:
+        """kube-apiserver, kube-controller-manager or etcd."""
+        stop(self._processes.pop(name))
 
     def _start(self, name: str, program: Path, *options: object) -> None:
         self._processes[name] = self.host.start(str(program), *map(str, options), stdout=self.folder / f"{name}.log")

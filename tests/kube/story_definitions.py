@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Iterator, Mapping
 
 import yaml
+from lab.namespace import stop
 from lab.traffic import eventually
 
 from . import partner
@@ -171,6 +172,32 @@ class Applied(ClusterStory):
 
     def helm(self, verb: str, *options: str, check: bool = True) -> subprocess.CompletedProcess[str]:
         return self.control.helm(verb, RELEASE, str(CHART), "-n", NAMESPACE, *options, check=check)
+
+    def test_metallb_itself_works_with_ours(self) -> None:
+        """Its controller gives the tutorial's first address, out of a pool that our definition has taken."""
+        self.define(OURS)
+        others = [path for path in (partner.metallb.get() / "crds").glob("*.yaml") if path not in self.theirs]
+        self.control.apply(text="\n---\n".join(path.read_text() for path in others))
+        self.control.apply(text=TUTORIAL.read_text())
+        self.control.kubectl("create", "service", "loadbalancer", "web", "--tcp=80:8000")
+        # It looks for its own, to own a Secret.
+        self.control.kubectl("-n", NAMESPACE, "create", "deployment", "controller", "--image=none", "--replicas=0")
+        log = self.control.folder / "metallb-controller.log"
+        controller = self.control.host.start(
+            "env", f"KUBECONFIG={self.control.kubeconfig}", f"METALLB_NAMESPACE={NAMESPACE}", "METALLB_POD_NAME=controller",
+            "METALLB_ML_SECRET_NAME=memberlist", "METALLB_DEPLOYMENT=controller", str(partner.metallb.get() / "metallb-controller"),
+            "--webhook-mode=disabled", "--port=0", "--log-level=debug", stdout=log)
+        self.addCleanup(stop, controller)
+        self.addCleanup(self.control.kubectl, "delete", "service", "web")
+
+        def address() -> str:
+            self.assertIsNone(controller.poll(), log.read_text()[-2000:])
+            status = self.control.get("service", "web")["status"]["loadBalancer"]
+            return status["ingress"][0]["ip"] if status else ""
+
+        self.assertEqual(eventually("an address", address, within=30), "192.168.0.200")
+        eventually("the pool's status", lambda: self.control.get("ipaddresspool", "ipaddresspool", "-n", NAMESPACE).get("status") == {
+            "assignedIPv4": 1, "assignedIPv6": 0, "availableIPv4": 50, "availableIPv6": 0}, within=10)
 
     def test_a_configuration_state_is_shown(self) -> None:
         self.define(OURS)
