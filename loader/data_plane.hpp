@@ -67,6 +67,8 @@ class DataPlane {
   virtual Result<lb_node> node() = 0;
   // One packet of `every` is sampled until then.
   virtual Result<void> set_trace(std::uint64_t until_mono_ns, std::uint32_t every) = 0;
+  // Answers for its VIPs from now on without anybody who renews a lease: the node has no peers.
+  virtual Result<void> give_lease_for_ever() = 0;
   virtual Result<Capacity> capacity() = 0;
   virtual Result<Tables> installed() = 0;
   // In order; stops at the first failure and says which edit and why. Running it again with a new plan mends the rest.

@@ -57,6 +57,14 @@ class KernelDataPlane final : public DataPlane {
     row->set_trace(until_mono_ns, every);
     return {};
   }
+  Result<void> give_lease_for_ever() override {
+    auto tables = open();
+    if (!tables) return tables.error();
+    auto row = tables->node_row();
+    if (!row) return row.error();
+    row->set_lease(XLB_FOREVER);
+    return {};
+  }
   Result<Capacity> capacity() override {
     auto tables = open();
     if (!tables) return tables.error();

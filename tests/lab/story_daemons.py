@@ -224,3 +224,27 @@ endpoints:{endpoints}
         self.assertEqual(seen.failed, 0, f"{seen.flows.seen}\n{self.said()}")
         self.assertLessEqual(seen.watch.double(), HANDED, seen.watch.seen["runs"])
         self.assert_moves(seen, 1)
+
+
+class Orphaned(ClusterStory):
+    """Without a key: whom it lists is all that a node knows of others."""
+
+    OPTIONS = {"lease_s": LEASE}
+    FRESH = True
+
+    @classmethod
+    def declare(cls) -> None:
+        cls.cluster.prepare(without_key=cls.lab.nodes)
+        cls.cluster.serve("web", PORT, cls.everywhere())
+
+    def test_the_last_peer_is_removed_after_the_daemon_died(self) -> None:
+        self.cluster.signal(self.owner, signal.SIGKILL)
+        for node in self.standbys:
+            self.lab.power_off(node)
+        eventually("the lease is over", lambda: self.cluster.owner() is None, within=LEASE + 3)
+        for node in self.standbys:
+            self.owner.lb("peer", "rm", node.role)
+        eventually("it answers again", lambda: self.cluster.owner() is self.owner, within=1)
+        time.sleep(LEASE + 0.5)
+        self.assertIs(self.cluster.owner(), self.owner, "nobody has to renew anything")
+        self.lan.connect(VIP, PORT).close()

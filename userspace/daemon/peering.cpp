@@ -70,7 +70,10 @@ Result<void> Peering::settle(PassFacts found) {
   const bool other_key = *key != key_;
   key_ = std::move(*key);
   const bool alone = !key_ && !others_listed(found_.nodes, settings_.node);
-  if (company_ && (alone || found_.links.empty() || !company_->rows->in_force() || other_key)) leave();
+  if (company_ && (alone || found_.links.empty() || !company_->rows->in_force() || other_key)) {
+    leave();
+    hooks_.wish_pass();  // what a peer owned, by what is known no more
+  }
   if (found_.links.empty()) return {};
   if (alone) {
     auto rows = open_live_rows(settings_.pin_dir);

@@ -385,7 +385,14 @@ Result<Outcome> Reconciler::carry_out(Observation& seen, const Judgement& judged
       return applied.error().in("the declarations are written, the tables only in part (any next command finishes them)");
   }
 
-  const auto before = owned_vips(seen.installed, seen.machine.links, seen.node.epoch);
+  // A daemon that minded peers is gone, and so is the last peer: nobody else could answer, and nobody renews the lease. Given
+  // last, so that nothing is answered for that is not owned any more.
+  const bool revived = seen.peers.alone && seen.node.lease_boot_ns != XLB_FOREVER;
+  if (revived) {
+    if (auto given = edges_.data_plane->give_lease_for_ever(); !given)
+      return given.error().in("the tables are edited, but nothing is answered for (any next command tries again)");
+  }
+  const auto before = revived ? std::vector<LinkVips>() : owned_vips(seen.installed, seen.machine.links, seen.node.epoch);
   outcome.owned = owned_vips(judged.wanted, seen.machine.links, seen.node.epoch);
   auto fresh = outcome.owned;
   std::map<Address, VipOutcome> taken;

@@ -49,6 +49,8 @@ struct World {
   Capacity capacity;
   std::optional<std::size_t> fail_at_edit;  // counted over all apply() calls
   std::size_t edits = 0;
+  bool fail_lease = false;
+  std::optional<std::size_t> vips_at_lease;  // rows that were there when the lease was given for ever
   std::size_t attach_calls = 0;
   // the machine
   std::vector<Link> links;
@@ -65,6 +67,7 @@ struct World {
 
   World() {
     node.epoch = 1;
+    node.lease_boot_ns = XLB_FOREVER;
     node.abi_version = XLB_ABI_VERSION;
     node.tcp_idle_ns = XLB_TCP_IDLE_DEFAULT_NS;
     Link link;
@@ -100,6 +103,12 @@ class DataPlane : public xlb::DataPlane {
   Result<void> set_trace(std::uint64_t until_mono_ns, std::uint32_t every) override {
     world_.node.trace_until_mono_ns = until_mono_ns;
     world_.node.trace_every = every;
+    return {};
+  }
+  Result<void> give_lease_for_ever() override {
+    if (world_.fail_lease) return Error{"no such table"};
+    world_.vips_at_lease = world_.tables.vips.size();
+    world_.node.lease_boot_ns = XLB_FOREVER;
     return {};
   }
   Result<Capacity> capacity() override { return world_.capacity; }

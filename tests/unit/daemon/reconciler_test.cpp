@@ -356,6 +356,67 @@ TEST_F(ReconcilerTest, AVipOutsideEverySubnetIsSaid) {
   EXPECT_TRUE(world_.announced.empty());
 }
 
+std::string node(const std::string& name, const std::string& address) {
+  return "---\napiVersion: v1\nkind: Node\nmetadata: {name: " + name +
+         "}\nstatus: {addresses: [{type: InternalIP, address: " + address + "}]}\n";
+}
+
+// A daemon has minded peers and died; what it promised to renew has run out.
+class OrphanedLeaseTest : public ReconcilerTest {
+ protected:
+  OrphanedLeaseTest() {
+    must_apply(pool("192.168.0.200-192.168.0.250") + "---\n" + service("web", "10.42.0.8"));
+    must_apply(node("pi2", "192.168.0.12").substr(4) + node("pi3", "192.168.0.13"));
+    world_.node.lease_boot_ns = 1000;
+    world_.announced.clear();
+  }
+  Result<Outcome> remove_peer(const std::string& name) { return reconciler().remove({{"Node", {"", name}}}, kQuick); }
+};
+
+TEST_F(OrphanedLeaseTest, WithTheLastPeerGoneItIsGivenForEver) {
+  auto outcome = remove_peer("pi2");
+  ASSERT_TRUE(outcome) << outcome.error().text;
+  EXPECT_EQ(world_.node.lease_boot_ns, 1000u) << "pi3 may have taken it over";
+  EXPECT_TRUE(world_.announced.empty());
+  outcome = remove_peer("pi3");
+  ASSERT_TRUE(outcome) << outcome.error().text;
+  EXPECT_EQ(world_.node.lease_boot_ns, XLB_FOREVER);
+  EXPECT_TRUE(owned("192.168.0.200"));
+  ASSERT_EQ(outcome->taken.size(), 1u);
+  EXPECT_EQ(world_.announced.size(), 1u) << "the LAN may have another MAC in mind";
+  outcome = reconciler().reconcile(kQuick);
+  ASSERT_TRUE(outcome);
+  EXPECT_TRUE(outcome->taken.empty());
+  EXPECT_EQ(world_.announced.size(), 1u);
+}
+
+TEST_F(OrphanedLeaseTest, ItIsGivenWhenTheTablesAreRight) {
+  ASSERT_TRUE(remove_peer("pi2"));
+  // While nobody looked, the service went: what is still owned in the tables must not be revived.
+  std::filesystem::remove_all(folder_.settings().manifests());
+  ASSERT_TRUE(reconciler().reconcile(kQuick));
+  EXPECT_EQ(world_.vips_at_lease, 0u);
+  EXPECT_EQ(world_.node.lease_boot_ns, XLB_FOREVER);
+}
+
+TEST_F(OrphanedLeaseTest, AKeyMeansThatPeersMayCome) {
+  std::ofstream(folder_.settings().key_file()) << "key";
+  ASSERT_TRUE(remove_peer("pi2"));
+  ASSERT_TRUE(remove_peer("pi3"));
+  EXPECT_EQ(world_.node.lease_boot_ns, 1000u);
+}
+
+TEST_F(OrphanedLeaseTest, AFailureIsSaidAndTriedAgain) {
+  ASSERT_TRUE(remove_peer("pi2"));
+  world_.fail_lease = true;
+  auto outcome = remove_peer("pi3");
+  ASSERT_FALSE(outcome);
+  EXPECT_TRUE(fake::has(outcome.error().text, "nothing is answered for"));
+  world_.fail_lease = false;
+  ASSERT_TRUE(reconciler().reconcile(kQuick));
+  EXPECT_EQ(world_.node.lease_boot_ns, XLB_FOREVER);
+}
+
 TEST_F(ReconcilerTest, CheckWritesNothing) {
   const std::string yaml = pool("192.168.0.200-192.168.0.250") + "---\n" + service("web", "10.42.0.8");
   auto outcome = reconciler().check({{"test.yaml", yaml}});
