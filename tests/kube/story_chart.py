@@ -111,6 +111,15 @@ class Rendered(unittest.TestCase):
         self.assertEqual([of_kind(documents, kind)[0]["metadata"]["labels"]["release"] for kind in ("PodMonitor", "PrometheusRule")],
                          ["prometheus", "prometheus"])
 
+    def test_the_prometheus_operator_reads_its_objects(self) -> None:
+        need(partner.monitoring)
+        documents = self.render("-f", str(EVERY_VALUE))
+        for kind in ("PodMonitor", "PrometheusRule"):
+            document = of_kind(documents, kind)[0]
+            for text, good in ((yaml.safe_dump(document), True), (yaml.safe_dump({**document, "spec": {"slector": {}}}), False)):
+                done = subprocess.run([str(partner.monitoring.get() / "read-monitoring")], input=text, capture_output=True, text=True)
+                self.assertEqual((done.stdout.strip(), done.returncode == 0), (kind if good else "", good), done.stderr)
+
     def test_metrics_are_served_to_the_node_only_until_somebody_scrapes_them(self) -> None:
         for options, listens, asked in (((), "127.0.0.1:7474", "127.0.0.1"),
                                         (("--set", "metrics.podMonitor.enabled=true"), "0.0.0.0:7474", "127.0.0.1"),
