@@ -54,8 +54,9 @@ def of_kind(documents: Iterable[Mapping], kind: str) -> list[Mapping]:
 
 
 class ClusterStory(unittest.TestCase):
-    """A control plane for each class, with the nodes pi1 and pi2 in it."""
+    """A control plane for each class, with nodes in it of which only is told that they are there."""
 
+    NODES: Mapping[str, str] = {"pi1": "192.168.0.11", "pi2": "192.168.0.12"}
     control: ControlPlane
 
     @classmethod
@@ -66,8 +67,8 @@ class ClusterStory(unittest.TestCase):
         cls.host = control_plane.alone(name)
         cls.addClassCleanup(cls.host.remove)
         cls.control = ControlPlane(cls.host, "192.168.0.100", name).up()
-        for number in (1, 2):
-            cls.control.report_node(f"pi{number}", [f"192.168.0.{10 + number}"])
+        for node, address in cls.NODES.items():
+            cls.control.report_node(node, [address])
         cls.prepare()
 
     @classmethod
