@@ -2,12 +2,24 @@
 // What is declared may come from manifests and from an API server at once. Here the two become one.
 #pragma once
 
+#include <map>
+#include <set>
 #include <string>
 #include <vector>
 
 #include "userspace/core/model.hpp"
 
 namespace xlb {
+
+// What an API server brings to a pass.
+struct ApiFacts {
+  Objects objects;                            // in force
+  Assignments given;                          // by Service: its addresses; also those that have none (yet)
+  std::map<ObjectName, std::string> waiting;  // why a Service has none
+  std::set<Address> policed;                  // Machine::policed
+  std::vector<std::string> warnings;
+  auto operator<=>(const ApiFacts&) const = default;
+};
 
 struct Declared {
   Objects objects;  // valid one by one and together

@@ -23,6 +23,7 @@ struct Settings {
 
   [[nodiscard]] std::filesystem::path manifests() const { return config_dir / "manifests"; }
   [[nodiscard]] std::filesystem::path state_file() const { return config_dir / "state.json"; }
+  [[nodiscard]] std::filesystem::path api_file() const { return config_dir / "api.json"; }
   [[nodiscard]] std::filesystem::path key_file() const { return config_dir / "cluster.key"; }
   [[nodiscard]] std::filesystem::path incarnation_file() const { return config_dir / "incarnation.json"; }
   [[nodiscard]] std::filesystem::path drain_marker() const { return run_dir / "draining"; }
