@@ -2,6 +2,7 @@
 #include <iostream>
 
 #include "userspace/cli/command.hpp"
+#include "userspace/daemon/lan_interface.hpp"
 
 namespace xlb {
 
@@ -28,19 +29,21 @@ void tell_link(const AttachedLink& link) {
 }
 
 int attach(const Context& context, const AttachArguments& arguments) {
-  AttachWish wish{arguments.interface, arguments.mode, std::nullopt};
+  auto interface = named_interface(context, "attach", arguments.interface);
+  if (!interface) return fail(interface.error().in("attach " + arguments.interface));
+  AttachWish wish{*interface, arguments.mode, std::nullopt};
   if (arguments.tried) {
     auto time = parse_duration(arguments.try_for);
     if (!time) return usage(time.error().in("--try"));
     wish.try_for = *time;
   }
-  auto outcome = change(context, "attach " + arguments.interface, wish);
+  auto outcome = change(context, "attach " + *interface, wish);
   if (!outcome) return fail(outcome.error());
   if (outcome->link) tell_link(*outcome->link);
   tell(*outcome);
   if (wish.try_for)
     std::cout << "On trial for " << arguments.try_for << ": then everything passes untouched again. To keep it:\n  xdp-lb attach "
-              << arguments.interface << mode_argument(arguments.mode) << "\n";
+              << *interface << mode_argument(arguments.mode) << "\n";
   return kDone;
 }
 
@@ -66,18 +69,30 @@ int upgrade(const Context& context) {
 
 }  // namespace
 
-void add_attach(CLI::App& app, Context& context) {
-  auto* command = app.add_subcommand("attach", "Load and pin the programs, attach them to an interface, put everything declared in force");
-  auto arguments = std::make_shared<AttachArguments>();
-  command->add_option("IFACE", arguments->interface, "Interface to the LAN: the NIC itself, not a VLAN device or a bridge port")
-      ->required();
-  add_choice(*command, context, "--mode",
+Result<std::string> named_interface(const Context& context, const std::string& doing, const std::string& name) {
+  if (name != "auto") return name;
+  if (auto allowed = require_capabilities(doing); !allowed) return allowed.error();
+  auto edges = open_edges(context.settings);
+  if (!edges) return edges.error();
+  return lan_interface(*edges->netlink);
+}
+
+void add_mode(CLI::App& command, Context& context, std::function<void(AttachMode)> chosen) {
+  add_choice(command, context, "--mode",
              "Native XDP besides tc where the driver has it (auto), or as said; generic costs receive offload and is never chosen by auto",
              {{"auto", static_cast<int>(AttachMode::automatic)},
               {"native", static_cast<int>(AttachMode::native)},
               {"tc", static_cast<int>(AttachMode::tc)},
               {"generic", static_cast<int>(AttachMode::generic)}},
-             [arguments](int mode) { arguments->mode = static_cast<AttachMode>(mode); });
+             [chosen = std::move(chosen)](int mode) { chosen(static_cast<AttachMode>(mode)); });
+}
+
+void add_attach(CLI::App& app, Context& context) {
+  auto* command = app.add_subcommand("attach", "Load and pin the programs, attach them to an interface, put everything declared in force");
+  auto arguments = std::make_shared<AttachArguments>();
+  command->add_option("IFACE", arguments->interface, "Interface to the LAN: the NIC itself, not a VLAN device or a bridge port; auto: the one with the default route")
+      ->required();
+  add_mode(*command, context, [arguments](AttachMode mode) { arguments->mode = mode; });
   const auto* trial = command->add_option("--try", arguments->try_for,
                       "Undo after this time (30s, 2m) unless attach is run again without --try: for machines reached by SSH only")
       ->type_name("TIME");

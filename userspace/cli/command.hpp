@@ -12,6 +12,7 @@
 #include <string>
 #include <vector>
 
+#include "loader/data_plane.hpp"
 #include "userspace/cli/render.hpp"
 #include "userspace/daemon/log.hpp"
 #include "userspace/daemon/reconciler.hpp"
@@ -53,6 +54,9 @@ void add_completion(CLI::App& app, Context& context);  // completion, version, d
 CLI::Option* add_choice(CLI::App& command, Context& context, const std::string& names, const std::string& description,
                         const std::vector<std::pair<std::string, int>>& words, std::function<void(int)> chosen);
 void add_output(CLI::App& command, Context& context);
+void add_mode(CLI::App& command, Context& context, std::function<void(AttachMode)> chosen);
+// "auto" becomes the interface that it means here.
+Result<std::string> named_interface(const Context& context, const std::string& doing, const std::string& name);
 
 int fail(const Error& error);   // "xdp-lb: …" on standard error
 int usage(const Error& error);

@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "userspace/cli/command.hpp"
+#include "userspace/config/kubeconfig.hpp"
 #include "userspace/daemon/daemon.hpp"
 #include "userspace/daemon/memory.hpp"
 
@@ -17,6 +18,10 @@ struct RunArguments {
   bool fast = false;
   std::string echo_interval, fail_back_delay, lease;
   unsigned misses = ClusterSettings{}.misses;
+  std::string attach;
+  AttachMode mode = AttachMode::automatic;
+  bool in_cluster = false;
+  std::string kubeconfig, ns, load_balancer_class, pod_name, pod_uid;
 };
 
 Result<ClusterSettings> cluster_settings(const RunArguments& arguments) {
@@ -39,6 +44,25 @@ Result<ClusterSettings> cluster_settings(const RunArguments& arguments) {
   return Error{all};
 }
 
+// Absent: no API server was asked for.
+Result<std::optional<KubernetesSettings>> kubernetes_settings(const Context& context, const RunArguments& arguments) {
+  if (!arguments.in_cluster && arguments.kubeconfig.empty()) {
+    if (!arguments.load_balancer_class.empty())
+      return Error{"--load-balancer-class is about Services of an API server: say --in-cluster or --kubeconfig FILE too"};
+    return std::optional<KubernetesSettings>();
+  }
+  auto credentials = arguments.in_cluster ? in_cluster_credentials() : read_kubeconfig(arguments.kubeconfig);
+  if (!credentials) return credentials.error();
+  KubernetesSettings settings;
+  settings.server.ns = !arguments.ns.empty() ? arguments.ns : credentials->ns.empty() || credentials->ns == "default" ? "metallb-system" : credentials->ns;
+  settings.server.node = context.settings.node;
+  if (!arguments.in_cluster) settings.server.again = [file = arguments.kubeconfig] { return read_kubeconfig(file); };
+  settings.credentials = std::move(*credentials);
+  settings.writer = {settings.server.ns, context.settings.node, arguments.pod_name, arguments.pod_uid};
+  settings.load_balancer_class = arguments.load_balancer_class;
+  return std::optional(std::move(settings));
+}
+
 int run(const Context& context, const RunArguments& arguments) {
   auto times = cluster_settings(arguments);
   if (!times) return usage(times.error().in("run"));
@@ -47,13 +71,21 @@ int run(const Context& context, const RunArguments& arguments) {
   sigemptyset(&set);
   for (const int signal : {SIGTERM, SIGINT, SIGHUP}) sigaddset(&set, signal);
   sigprocmask(SIG_BLOCK, &set, nullptr);
+  auto kubernetes = kubernetes_settings(context, arguments);
+  if (!kubernetes) return usage(kubernetes.error().in("run"));
+  if (!arguments.attach.empty()) {
+    auto interface = named_interface(context, "run", arguments.attach);
+    if (!interface) return fail(interface.error().in("run --attach " + arguments.attach));
+    auto outcome = change(context, "run --attach " + *interface, AttachWish{*interface, arguments.mode, std::nullopt});
+    if (!outcome) return fail(outcome.error());
+  }
   auto edges = open_edges(context.settings);
   if (!edges) return fail(edges.error().in("run"));
   const Log log(context.log_level, context.log_format);
   auto locked = lock_memory();
   if (!locked) return fail(locked.error().in("run"));
   log.say(Severity::debug, *locked ? "memory locked" : "memory not locked");
-  auto daemon = Daemon::start(context.settings, *times, std::move(*edges), log);
+  auto daemon = Daemon::start(context.settings, *times, std::move(*kubernetes), std::move(*edges), log);
   if (!daemon) return fail(daemon.error().in("run"));
   if (auto ended = (*daemon)->run(); !ended) return fail(ended.error().in("run"));
   return kDone;
@@ -76,6 +108,23 @@ void add_run(CLI::App& app, Context& context) {
       ->envname("XDP_LB_FAIL_BACK_DELAY");
   command->add_option("--lease", arguments->lease, "The programs answer for so long without the daemon (5s)")
       ->envname("XDP_LB_LEASE");
+  command->add_option("--attach", arguments->attach, "First attach to this interface (auto: the one with the default route), if it is not attached yet")
+      ->envname("XDP_LB_ATTACH")
+      ->type_name("IFACE|auto");
+  add_mode(*command, context, [arguments](AttachMode mode) { arguments->mode = mode; });
+  auto* in_cluster = command->add_flag("--in-cluster", arguments->in_cluster,
+                                       "Follow the API server of the cluster that this runs in, by the Pod's service account");
+  command->add_option("--kubeconfig", arguments->kubeconfig, "Follow the API server that this kubeconfig is for (k3s: /etc/rancher/k3s/k3s.yaml)")
+      ->excludes(in_cluster)
+      ->envname("XDP_LB_KUBECONFIG")
+      ->type_name("FILE");
+  command->add_option("--namespace", arguments->ns,
+                      "Where pools, advertisements and Leases are (default: the credentials' namespace, or metallb-system)")
+      ->envname("POD_NAMESPACE");
+  command->add_option("--load-balancer-class", arguments->load_balancer_class, "Only Services of this class (default: those without one)")
+      ->envname("XDP_LB_LOAD_BALANCER_CLASS");
+  command->add_option("--pod-name", arguments->pod_name, "The Pod that this is, which owns what it reports")->envname("POD_NAME");
+  command->add_option("--pod-uid", arguments->pod_uid, "Its UID")->envname("POD_UID");
   command->add_option("--metrics", context.settings.metrics,
                       "Where /metrics is served to Prometheus (default: " + std::string(kMetrics) + ", where that is free)")
       ->envname("XDP_LB_METRICS")

@@ -13,6 +13,7 @@
 #include <cstring>
 #include <utility>
 
+#include "userspace/config/api_memory.hpp"
 #include "userspace/config/health_state.hpp"
 #include "userspace/daemon/clock.hpp"
 #include "userspace/daemon/notify.hpp"
@@ -28,6 +29,7 @@ constexpr auto kPassesApart = 250ms;    // at least, however busy the machine is
 constexpr auto kMend = 60s;             // the tables are compared with what they should hold, whoever else touched them
 constexpr auto kRetry = 2s;             // after a pass that failed
 constexpr auto kPlaceWaitMost = 60s;
+constexpr auto kApiKept = 10s;          // between two writes of what the API server declares
 constexpr auto kLockAgain = 50ms;       // a command that was there before us is changing the node
 constexpr auto kReasked = 60s;          // does somebody still answer for the addresses that were not taken for it?
 constexpr auto kConflictSaid = 60s;     // one line a minute for each address and MAC
@@ -83,8 +85,8 @@ Daemon::~Daemon() {
     if (fd >= 0) close(fd);
 }
 
-Result<std::unique_ptr<Daemon>> Daemon::start(const Settings& settings, const ClusterSettings& times, Edges edges,
-                                              const Log& log) {
+Result<std::unique_ptr<Daemon>> Daemon::start(const Settings& settings, const ClusterSettings& times,
+                                              std::optional<KubernetesSettings> kubernetes, Edges edges, const Log& log) {
   auto lock = Lock::take(settings.daemon_lock_file(), 0ms, "a daemon runs already");
   if (!lock) return lock.error();
   auto loop = Loop::open();
@@ -92,6 +94,7 @@ Result<std::unique_ptr<Daemon>> Daemon::start(const Settings& settings, const Cl
   std::unique_ptr<Daemon> daemon(
       new Daemon(settings, times, std::move(edges), log, std::move(*lock), std::move(*loop)));
   if (auto watched = daemon->watch_everything(); !watched) return watched.error();
+  if (auto heard = daemon->hear_api_server(std::move(kubernetes)); !heard) return heard.error();
   return daemon;
 }
 
@@ -156,6 +159,36 @@ Result<void> Daemon::serve_metrics() {
     return server.error();
   }
   return {};
+}
+
+Result<void> Daemon::hear_api_server(std::optional<KubernetesSettings> settings) {
+  // Who runs without a cluster has left it: what it declared once is in force no more.
+  if (!settings) return forget_api_memory(reconciler_.settings().api_file());
+  auto disk = DiskWriter::open(loop_);
+  if (!disk) return disk.error();
+  api_disk_ = std::move(*disk);
+  auto made = Kubernetes::start(loop_, log_, std::move(*settings), [this] {
+    wish_pass(0ms);
+    keep_api_facts();
+  });
+  if (!made) return made.error();
+  kubernetes_ = std::move(*made);
+  reconciler_.follow_api([this] { return kubernetes_->facts(); });
+  metrics_.add([this](MetricsText& metrics) { kubernetes_->say_metrics(metrics); });
+  return {};
+}
+
+// Not at every change: endpoints come and go all day, and an SD card has so many writes.
+void Daemon::keep_api_facts() {
+  loop_.cancel(api_timer_);
+  api_timer_ = loop_.at(std::max(Clock::now() + kSettle, api_kept_at_ + kApiKept), [this] {
+    api_kept_at_ = Clock::now();
+    if (api_disk_->busy()) return keep_api_facts();
+    api_disk_->write([file = reconciler_.settings().api_file(), facts = kubernetes_->facts()] { return write_api_memory(file, *facts, boot_id()); },
+                     [this](const Result<void>& kept) {
+                       if (!kept) log_.say(Severity::warning, "api server's objects not kept", {{"reason", kept.error().text}});
+                     });
+  });
 }
 
 void Daemon::watch_manifests() {
@@ -291,6 +324,7 @@ void Daemon::took_in(const Outcome& outcome, bool asked) {
   schedule_.set(owned_, Clock::now());
   if (auto settled = peering_.settle(outcome.among_peers); !settled)
     log_.say(Severity::error, "peers not kept", {{"reason", settled.error().text}});
+  if (kubernetes_) kubernetes_->took_in(outcome);
   arm_announcements();
   follow_events(!outcome.attached.empty());
   if (outcome.facts) {

@@ -11,6 +11,7 @@
 #include "userspace/daemon/control.hpp"
 #include "userspace/daemon/disk_writer.hpp"
 #include "userspace/daemon/health_probes.hpp"
+#include "userspace/daemon/kubernetes.hpp"
 #include "userspace/daemon/link_probes.hpp"
 #include "userspace/daemon/lock.hpp"
 #include "userspace/daemon/log.hpp"
@@ -29,8 +30,9 @@ namespace xlb {
 class Daemon {
  public:
   // Signals SIGTERM, SIGINT and SIGHUP must be blocked already: they are read from a descriptor.
-  static Result<std::unique_ptr<Daemon>> start(const Settings& settings, const ClusterSettings& times, Edges edges,
-                                               const Log& log);
+  // `kubernetes`: absent without an API server.
+  static Result<std::unique_ptr<Daemon>> start(const Settings& settings, const ClusterSettings& times,
+                                               std::optional<KubernetesSettings> kubernetes, Edges edges, const Log& log);
   Daemon(const Daemon&) = delete;
   Daemon& operator=(const Daemon&) = delete;
   ~Daemon();
@@ -44,6 +46,8 @@ class Daemon {
 
   Result<void> watch_everything();
   Result<void> serve_metrics();
+  Result<void> hear_api_server(std::optional<KubernetesSettings> settings);
+  void keep_api_facts();
   void watch_manifests();
   void on_signal();
   void on_manifest_change();
@@ -82,6 +86,9 @@ class Daemon {
   HealthProbes health_;
   Metrics metrics_;
   std::unique_ptr<MetricsServer> metrics_server_;
+  std::unique_ptr<Kubernetes> kubernetes_;
+  std::unique_ptr<DiskWriter> api_disk_;
+  Clock::time_point api_kept_at_{};  // its objects were written to the disk
   std::unique_ptr<ControlServer> control_;
   std::unique_ptr<EventRing> events_;
   std::unique_ptr<DiskWriter> disk_;
@@ -90,7 +97,7 @@ class Daemon {
   int manifests_ = -1;
   std::optional<Clock::time_point> pass_at_;  // of the next one
   Clock::time_point passed_at_{};
-  Loop::Timer pass_timer_ = 0, announce_timer_ = 0, trace_timer_ = 0;
+  Loop::Timer pass_timer_ = 0, announce_timer_ = 0, trace_timer_ = 0, api_timer_ = 0;
   std::chrono::milliseconds place_wait_{0};  // until missing veths are looked for again; doubles
   std::vector<LinkVips> owned_;
   std::map<ControlServer::Connection, std::uint32_t> tracers_;  // -> one packet of so many

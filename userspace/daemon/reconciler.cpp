@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <thread>
 
+#include "userspace/config/api_memory.hpp"
 #include "userspace/config/health_state.hpp"
 #include "userspace/core/allocator.hpp"
 #include "userspace/core/decide.hpp"
@@ -183,11 +184,41 @@ Result<void> Reconciler::find_places(Observation& seen, const PassOptions& optio
   return {};
 }
 
-Result<Observation> Reconciler::observe(Objects objects, std::vector<std::string> warnings,
-                                        const PassOptions& options) {
+Reconciler::Declared Reconciler::join_api(Objects objects, std::vector<std::string> warnings) {
+  Declared declared;
+  declared.warnings = std::move(warnings);
+  if (auto api = api_facts_()) {
+    api_known_ = std::move(api);
+  } else if (!std::exchange(api_read_, true)) {
+    auto kept = read_api_memory(settings_.api_file(), boot_id());
+    if (!kept) declared.warnings.push_back(kept.error().text);
+    if (kept && *kept) api_known_ = std::make_shared<ApiFacts>(std::move(**kept));
+  }
+  if (!api_known_) {
+    declared.objects = std::move(objects);
+    return declared;
+  }
+  std::set<ObjectName> own;
+  for (const Service& service : objects.services) own.insert(service.name);
+  auto both = side_by_side(std::move(objects), api_known_->objects);
+  declared.objects = std::move(both.objects);
+  for (const auto& [name, assignment] : api_known_->given)
+    if (!own.contains(name)) declared.given.insert({name, assignment});
+  for (const auto& [name, why] : api_known_->waiting)
+    if (!own.contains(name)) declared.waiting.insert({name, why});
+  declared.policed = api_known_->policed;
+  declared.warnings.insert(declared.warnings.end(), both.warnings.begin(), both.warnings.end());
+  declared.warnings.insert(declared.warnings.end(), api_known_->warnings.begin(), api_known_->warnings.end());
+  return declared;
+}
+
+Result<Observation> Reconciler::observe(Declared declared, const PassOptions& options) {
   Observation seen;
-  seen.objects = std::move(objects);
-  seen.warnings = std::move(warnings);
+  seen.objects = std::move(declared.objects);
+  seen.warnings = std::move(declared.warnings);
+  seen.given = std::move(declared.given);
+  seen.waiting = std::move(declared.waiting);
+  seen.machine.policed = std::move(declared.policed);
   seen.machine.node_name = settings_.node;
 
   auto attached = edges_.data_plane->attached();
@@ -246,8 +277,8 @@ Result<Observation> Reconciler::observe(Objects objects, std::vector<std::string
 Result<Observation> Reconciler::look() {
   const PassOptions at_once{.waits = false};
   auto manifests = read_manifests(settings_.manifests());
-  if (!manifests) return observe({}, {manifests.error().text + ": shown without the manifests"}, at_once);
-  return observe(std::move(manifests->objects), std::move(manifests->warnings), at_once);
+  if (!manifests) return observe(join_api({}, {manifests.error().text + ": shown without the manifests"}), at_once);
+  return observe(join_api(std::move(manifests->objects), std::move(manifests->warnings)), at_once);
 }
 
 Result<Judgement> Reconciler::judge(const Observation& observation) {
@@ -276,7 +307,8 @@ Result<Judgement> Reconciler::judge(const Observation& seen, const AskWire& ask,
   for (;;) {
     std::map<Address, std::string> avoid = judged.state.conflicts;
     avoid.insert(used.begin(), used.end());
-    const Allocation allocation = allocate(seen.objects, judged.state.held, avoid);
+    Allocation allocation = allocate(seen.objects, judged.state.held, avoid, seen.given);
+    allocation.refusals.insert(seen.waiting.begin(), seen.waiting.end());
     judged.state.held = allocation.held;
     judged.desired = decide(seen.objects, allocation.held, seen.machine, allocation.refusals, judged.state.conflicts,
                             seen.peers);
@@ -295,6 +327,7 @@ Result<Judgement> Reconciler::judge(const Observation& seen, const AskWire& ask,
     judged.desired = decide(seen.objects, allocation.held, seen.machine, allocation.refusals, not_yet, seen.peers);
     break;
   }
+  judged.uses = std::move(used);
   judged.unsettled = !judged.open.empty() || probe.unsettled();
   const auto& said = probe.said();
   judged.warnings.insert(judged.warnings.end(), said.begin(), said.end());
@@ -361,7 +394,9 @@ Result<Outcome> Reconciler::carry_out(Observation& seen, const Judgement& judged
     if (write_ && !options.waits) {
       if (!untold_) untold_ = std::move(seen.state.held);
       if (change) seen.warnings.insert(seen.warnings.begin(), change->warnings.begin(), change->warnings.end());
-      writing_ = Writing{std::nullopt, {std::move(seen.objects), std::move(seen.warnings)}};
+      writing_ = Writing{std::nullopt,
+                         {std::move(seen.objects), std::move(seen.warnings), std::move(seen.given), std::move(seen.waiting),
+                          std::move(seen.machine.policed)}};
       write_(std::move(work), [this](const Result<void>& result) { wrote(result); });
       outcome.deferred = Outcome::Deferred::disk;
       return outcome;
@@ -370,6 +405,7 @@ Result<Outcome> Reconciler::carry_out(Observation& seen, const Judgement& judged
   }
   untold_.reset();
   outcome.refusals = judged.desired.refusals;
+  outcome.uses = judged.uses;
   outcome.places_missing = waits_for_neighbours(seen.machine);
   outcome.open = !judged.open.empty();
   outcome.facts = last_pass(seen, judged);
@@ -428,9 +464,9 @@ Result<Outcome> Reconciler::pass(const PassOptions& options) {
   if (!declared) {
     auto manifests = read_manifests(settings_.manifests(), &documents_);
     if (!manifests) return manifests.error();
-    declared = Declared{std::move(manifests->objects), std::move(manifests->warnings)};
+    declared = join_api(std::move(manifests->objects), std::move(manifests->warnings));
   }
-  auto seen = observe(std::move(declared->objects), std::move(declared->warnings), options);
+  auto seen = observe(std::move(*declared), options);
   if (!seen) return seen.error();
   auto judged = judge(*seen, edges_.ask_wire, options);
   if (!judged) return judged.error();
@@ -443,7 +479,7 @@ Result<Outcome> Reconciler::reconcile(const PassOptions& options) {
 
 Result<Outcome> Reconciler::change(const PreparedChange& prepared, const PassOptions& options) {
   declared_.reset();
-  auto seen = observe(prepared.after, {}, options);
+  auto seen = observe(join_api(prepared.after, {}), options);
   if (!seen) return seen.error();
   auto judged = judge(*seen, edges_.ask_wire, options);
   if (!judged) return judged.error();

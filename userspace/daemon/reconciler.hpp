@@ -22,6 +22,7 @@
 #include "userspace/config/manifests.hpp"
 #include "userspace/config/state.hpp"
 #include "userspace/core/slots.hpp"
+#include "userspace/core/sources.hpp"
 #include "userspace/daemon/configuration_hash.hpp"
 #include "userspace/daemon/edges.hpp"
 #include "userspace/daemon/lock.hpp"
@@ -43,8 +44,10 @@ struct PassOptions {
 };
 
 struct Observation {
-  Objects objects;
-  std::vector<std::string> warnings;  // of the manifests
+  Objects objects;                              // of manifests and of an API server
+  std::vector<std::string> warnings;            // of both
+  Assignments given;                            // Services whose addresses the API server knows, or that have none
+  std::map<ObjectName, std::string> waiting;    // why those have none
   State state;
   std::optional<std::string> state_damage;  // the sentence; the state above is then recovered from the tables
   std::vector<AttachedLink> attached;
@@ -60,6 +63,7 @@ struct Judgement {
   State state;
   Desired desired;
   Tables wanted;  // equals installed when nothing is attached
+  std::map<Address, std::string> uses;  // addresses that the network itself needs, and for what
   std::map<Address, std::string> open;  // not served before the wire has answered, and why
   bool unsettled = false;               // some answer is missing; also: whether a conflict is one still
   std::vector<std::string> warnings;
@@ -114,6 +118,7 @@ struct Outcome {
   // followed by reconcile() when it is.
   Deferred deferred = Deferred::no;
   PassFacts among_peers;
+  std::map<Address, std::string> uses;  // addresses that may be given to nobody, and why
 };
 
 // As the tables say.
@@ -146,6 +151,9 @@ class Reconciler {
   // Who knows the peers better than the tables do: a daemon that keeps them. Absent: the tables say.
   void follow_peers(std::function<std::optional<PeerFacts>()> facts) { peer_facts_ = std::move(facts); }
 
+  // Who hears the API server: a daemon that does. Until there are facts, and without it, what was kept on disk counts.
+  void follow_api(std::function<std::shared_ptr<const ApiFacts>()> facts) { api_facts_ = std::move(facts); }
+
   // For those who do not wait: `write` carries work out elsewhere and reports on the loop. The node's lock is kept meanwhile.
   // `written` is to go on with reconcile() before it returns; later, others may have changed the node.
   using Work = std::function<Result<void>()>;
@@ -159,9 +167,13 @@ class Reconciler {
   Edges& edges() { return edges_; }
 
  private:
+  // By manifests and an API server together.
   struct Declared {
     Objects objects;
     std::vector<std::string> warnings;
+    Assignments given;
+    std::map<ObjectName, std::string> waiting;
+    std::set<Address> policed;
   };
   struct Writing {
     std::optional<Lock> lock;
@@ -169,20 +181,23 @@ class Reconciler {
   };
   Result<std::optional<Lock>> lock(const PassOptions& options);  // nothing: held, and not waited for
   Result<Outcome> locked(const PassOptions& options, const std::function<Result<Outcome>()>& body);
-  Result<Observation> observe(Objects objects, std::vector<std::string> warnings,
-                              const PassOptions& options);
+  Result<Observation> observe(Declared declared, const PassOptions& options);
   Result<Judgement> judge(const Observation& seen, const AskWire& ask, const PassOptions& options);
   void wrote(const Result<void>& result);
   Result<Outcome> carry_out(Observation& seen, const Judgement& judged, const PreparedChange* change,
                             const PassOptions& options);
   Result<Outcome> change(const PreparedChange& prepared, const PassOptions& options);
   Result<Outcome> pass(const PassOptions& options);
+  Declared join_api(Objects objects, std::vector<std::string> warnings);
   Result<void> find_places(Observation& seen, const PassOptions& options);
   Result<void> announce(const std::vector<LinkVips>& fresh, int rounds);
 
   Settings settings_;
   Edges edges_;
   std::function<std::optional<PeerFacts>()> peer_facts_ = [] { return std::nullopt; };
+  std::function<std::shared_ptr<const ApiFacts>()> api_facts_ = [] { return nullptr; };
+  std::shared_ptr<const ApiFacts> api_known_;  // last; of the disk, which is read once, if nobody hears the server
+  bool api_read_ = false;
   // Of earlier passes of this process.
   DocumentMemory documents_;
   std::map<Address, Place> places_;

@@ -1,0 +1,301 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "userspace/daemon/kubernetes.hpp"
+
+#include <sys/epoll.h>
+
+#include <algorithm>
+#include <ctime>
+#include <utility>
+
+#include "userspace/core/declared_peers.hpp"
+#include "userspace/core/decide.hpp"
+#include "userspace/daemon/clock.hpp"
+
+namespace xlb {
+
+namespace {
+
+using namespace std::chrono_literals;
+
+constexpr auto kWriteAgain = 2s;         // after a write that failed for another reason than that somebody was faster
+constexpr std::size_t kWritesAtOnce = 16;
+
+std::uint64_t wall_us() {
+  timespec now{};
+  clock_gettime(CLOCK_REALTIME, &now);
+  return static_cast<std::uint64_t>(now.tv_sec) * 1'000'000 + static_cast<std::uint64_t>(now.tv_nsec) / 1000;
+}
+
+AllocatorElection::Time monotonic() {
+  return std::chrono::nanoseconds(boot_ns());  // a machine that slept has missed its renewals
+}
+
+std::string shown(const std::vector<Address>& addresses) {
+  std::string text;
+  for (const Address& address : addresses) text += (text.empty() ? "\"" : " \"") + address.text() + "\"";
+  return "[" + text + "]";
+}
+
+}  // namespace
+
+Kubernetes::Kubernetes(Loop& loop, const Log& log, KubernetesSettings settings, std::function<void()> changed)
+    : loop_(loop), log_(log), settings_(std::move(settings)), changed_(std::move(changed)), election_(settings_.writer.node) {}
+
+Kubernetes::~Kubernetes() {
+  loop_.cancel(election_timer_);
+  loop_.cancel(retry_timer_);
+  if (server_) loop_.forget(server_->ready_fd());
+}
+
+Result<std::unique_ptr<Kubernetes>> Kubernetes::start(Loop& loop, const Log& log, KubernetesSettings settings,
+                                                      std::function<void()> changed) {
+  std::unique_ptr<Kubernetes> made(new Kubernetes(loop, log, std::move(settings), std::move(changed)));
+  auto server = ApiServer::connect(made->settings_.credentials, made->settings_.server);
+  if (!server) return server.error().in("Kubernetes");
+  made->server_ = std::move(*server);
+  auto watched = loop.watch(made->server_->ready_fd(), EPOLLIN, [self = made.get()](std::uint32_t) { self->on_ready(); });
+  if (!watched) return watched.error();
+  return made;
+}
+
+void Kubernetes::on_ready() {
+  const bool fresh = server_->drain();
+  for (const std::string& trouble : server_->take_troubles()) log_.say(Severity::warning, "api server", {{"about", trouble}});
+  if (fresh) take_state();
+}
+
+void Kubernetes::take_state() {
+  const bool first = !state_;
+  state_ = server_->state();
+  if (!state_) return;
+  if (first) log_.say(Severity::info, "api server listed", {{"services", std::to_string(state_->objects.services.size())}});
+  stand_for_election();
+
+  auto facts = std::make_shared<ApiFacts>();
+  facts->objects = state_->objects;
+  keep_class(facts->objects, settings_.load_balancer_class);
+  pools_.put_into(facts->objects);
+  facts->given = given_by_api(facts->objects, *state_, facts_ ? facts_->given : Assignments{});
+  facts->policed = state_->policed;
+  facts->warnings = state_->unreadable;
+  facts->warnings.insert(facts->warnings.end(), state_->warnings.begin(), state_->warnings.end());
+  if (!pools_.stale().empty())
+    facts->warnings.push_back("the API server's pools and advertisements are not in force, the last good ones are: " + pools_.stale());
+  if (!state_->metallb_kinds)
+    facts->warnings.push_back("the API server does not know IPAddressPool: install the chart's CRDs, or MetalLB's");
+  for (const auto& [name, assignment] : facts->given) {
+    if (!assignment.addresses.empty()) continue;
+    const auto refusal = refusals_.find(name);
+    facts->waiting[name] = refusal != refusals_.end() ? refusal->second
+                           : election_.holder().empty()
+                               ? std::string("nobody gives addresses out yet")
+                               : "waits for an address: " + election_.holder() + " gives them out, and an event of the Service says why not";
+  }
+  const bool other = !facts_ || *facts != *facts_;
+  facts_ = std::move(facts);
+  allocate_addresses();
+  report_announced();
+  if (other) changed_();
+}
+
+void Kubernetes::stand_for_election() {
+  loop_.cancel(election_timer_);
+  if (!state_) return;
+  const auto now = monotonic();
+  const auto lease = state_->leases.find(kAllocatorLease);
+  const auto known = lease == state_->leases.end() ? std::nullopt : std::optional(lease->second);
+  if (auto order = election_.step(known, now)) {
+    if (order->create) order->lease.identity = {};
+    ApiRequest request = write_lease(settings_.writer, kAllocatorLease, order->lease, wall_us());
+    request.timeout = 5s;
+    server_->request(std::move(request), [this, now](const ApiAnswer& answer) {
+      election_.answered(answer.good(), now);
+      if (!answer.good() && !answer.conflict())
+        log_.say(Severity::warning, "allocator not elected", {{"reason", answer.error}});
+      const bool leads = election_.leads(monotonic());
+      if (leads != led_) {
+        log_.say(Severity::info, leads ? "gives addresses out" : "gives addresses out no more");
+        allocator_.start_over();
+        counted_.clear();
+        led_ = leads;
+      }
+      if (leads) allocate_addresses();
+    });
+  }
+  const auto wait = std::max<AllocatorElection::Time>(election_.next_step() - now, 100ms);
+  election_timer_ = loop_.at(Clock::now() + std::chrono::duration_cast<Clock::duration>(wait), [this] { stand_for_election(); });
+}
+
+void Kubernetes::allocate_addresses() {
+  if (!state_ || !facts_ || !election_.leads(monotonic())) {
+    refusals_.clear();
+    return;
+  }
+  std::map<Address, std::string> avoid = avoid_;
+  avoid.merge(node_uses(facts_->objects));
+  // Without pools nothing can be said of what should be; with them it is done step by step, each seen before the next.
+  if (facts_->objects.pools.empty() && !pools_.loaded()) return;
+  AllocatorOrders orders = allocator_.step(facts_->objects, *state_, avoid);
+  refusals_ = orders.refusals;
+  for (ServiceNotice& said : orders.notices) notice(std::move(said));
+  for (const ClaimOrder& order : orders.claims) {
+    ApiLease lease = address_lease_object(order.lease);
+    if (!order.create) lease.identity = order.lease.identity;
+    const std::string name = address_lease_name(order.lease.address);
+    write("Lease " + name, write_lease(settings_.writer, name, lease, wall_us()), {});
+  }
+  for (const StatusOrder& order : orders.statuses) {
+    write("Service " + order.service.text(), write_status(order), [this, order](const ApiAnswer& answer) {
+      if (!answer.good()) return;
+      allocator_.wrote(order);
+      if (order.ingress.empty())
+        notice({order.service, order.identity.uid, false, "ClearAssignment", "Lost its address: " + order.reason});
+      else
+        notice({order.service, order.identity.uid, false, "IPAllocated", "Assigned IP " + shown(order.ingress)});
+    });
+  }
+  for (const ReleaseOrder& order : orders.releases) release(order, 0);
+  count_pools(orders);
+}
+
+// Users that are in no list here are asked for one by one: only who is gone indeed loses its address.
+void Kubernetes::release(const ReleaseOrder& order, std::size_t asked) {
+  const std::string name = address_lease_name(order.lease.address);
+  if (asked < order.unseen.size()) {
+    const AddressUser& user = order.unseen[asked];
+    write("Lease " + name, read_service(user.service), [this, order, asked, uid = user.uid](const ApiAnswer& answer) {
+      if (!still_there(answer, uid)) release(order, asked + 1);
+    });
+    return;
+  }
+  if (order.lease.users.empty()) {
+    write("Lease " + name, remove_lease(settings_.writer, name, order.lease.identity), {});
+    return;
+  }
+  ApiLease lease = address_lease_object(order.lease);
+  lease.identity = order.lease.identity;
+  write("Lease " + name, write_lease(settings_.writer, name, lease, wall_us()), {});
+}
+
+void Kubernetes::write(const std::string& thing, ApiRequest request, std::function<void(const ApiAnswer&)> then) {
+  if (under_way_.size() >= kWritesAtOnce || !under_way_.insert(thing).second) return;
+  server_->request(std::move(request), [this, thing, then = std::move(then)](const ApiAnswer& answer) {
+    under_way_.erase(thing);
+    if (answer.good() || answer.conflict() || answer.gone()) {
+      said_.erase(thing);
+    } else if (said_[thing] != answer.error) {
+      said_[thing] = answer.error;
+      log_.say(Severity::warning, "not written", {{"thing", thing}, {"reason", answer.error}});
+    }
+    if (then) then(answer);
+    // What a full hand had to leave, or what failed, is looked at again without a change of the state.
+    loop_.cancel(retry_timer_);
+    const auto again = answer.good() && under_way_.empty() ? Clock::duration(50ms) : Clock::duration(kWriteAgain);
+    retry_timer_ = loop_.at(Clock::now() + again, [this] {
+      allocate_addresses();
+      report_announced();
+    });
+  });
+}
+
+void Kubernetes::notice(ServiceNotice notice) {
+  log_.say(notice.warning ? Severity::warning : Severity::info, "service told",
+           {{"service", notice.service.text()}, {"reason", notice.reason}, {"message", notice.message}});
+  // An event that gets lost is no harm: the log has it, and `why` says it.
+  server_->request(write_event(settings_.writer, notice, wall_us()), [](const ApiAnswer&) {});
+}
+
+void Kubernetes::count_pools(const AllocatorOrders& orders) {
+  if (!state_->metallb_kinds) return;
+  for (const Pool& pool : facts_->objects.pools) {
+    if (!state_->pools.contains(pool.name.name)) continue;
+    const PoolCounts counts = count(pool, orders.wanted);
+    const auto before = counted_.find(pool.name.name);
+    if (before != counted_.end() && before->second == counts) continue;
+    write("IPAddressPool " + pool.name.text(), write_pool_status(pool.name, counts),
+          [this, name = pool.name.name, counts](const ApiAnswer& answer) {
+            if (answer.good() || answer.gone()) counted_[name] = counts;
+          });
+  }
+}
+
+void Kubernetes::took_in(const Outcome& outcome) {
+  avoid_ = outcome.uses;
+  announced_.clear();
+  reported_ = true;
+  for (const DesiredVip& vip : outcome.among_peers.vips) {
+    std::vector<std::string> links;
+    for (const LinkVips& owned : outcome.owned)
+      if (std::binary_search(owned.vips.begin(), owned.vips.end(), vip.address))
+        links.push_back(owned.link.l3_name.empty() ? owned.link.name : owned.link.l3_name);
+    if (links.empty()) continue;
+    for (const ObjectName& service : vip.services) {
+      if (!facts_ || !facts_->given.contains(service)) continue;
+      std::vector<std::string>& all = announced_[service];
+      all.insert(all.end(), links.begin(), links.end());
+    }
+  }
+  for (auto& [service, links] : announced_) {
+    std::sort(links.begin(), links.end());
+    links.erase(std::unique(links.begin(), links.end()), links.end());
+  }
+  for (const auto& [service, links] : announced_) {
+    if (told_.contains(service) || !state_) continue;
+    const auto api = state_->services.find(service);
+    if (api == state_->services.end()) continue;
+    notice({service, api->second.identity.uid, false, "nodeAssigned",
+            "announcing from node \"" + settings_.writer.node + "\" with protocol \"layer2\""});
+    told_[service] = true;
+  }
+  std::erase_if(told_, [&](const auto& told) { return !announced_.contains(told.first); });
+  report_announced();
+}
+
+// ServiceL2Status: one for each service that is announced here, as `kubectl get servicel2statuses` shows them.
+void Kubernetes::report_announced() {
+  if (!state_ || !state_->metallb_kinds || !reported_) return;
+  std::map<std::string, ObjectName> wanted;
+  for (const auto& [service, links] : announced_) wanted[l2_status_name(settings_.writer, service)] = service;
+  for (const auto& [name, status] : state_->l2_statuses) {
+    const bool own = status.node == settings_.writer.node;
+    const auto found = wanted.find(name);
+    if (found == wanted.end()) {
+      if (own) write("ServiceL2Status " + name, remove_l2_status(settings_.writer, name, status.identity), {});
+      continue;
+    }
+    const std::vector<std::string>& links = announced_[found->second];
+    if (!own)  // made, and not filled
+      write("ServiceL2Status " + name, fill_l2_status(settings_.writer, found->second, links), {});
+    else if (status.interfaces != links)  // immutable: made anew
+      write("ServiceL2Status " + name, remove_l2_status(settings_.writer, name, status.identity), {});
+    wanted.erase(found);
+  }
+  for (const auto& [name, service] : wanted) {
+    write("ServiceL2Status " + name, make_l2_status(settings_.writer, service),
+          [this, name, service, links = announced_[service]](const ApiAnswer& answer) {
+            if (answer.good()) write("ServiceL2Status " + name, fill_l2_status(settings_.writer, service, links), {});
+          });
+  }
+}
+
+void Kubernetes::say_metrics(MetricsText& metrics) const {
+  const ApiCounters counters = server_->counters();
+  metrics.family("metallb_k8s_client_updates_total", MetricsText::Kind::counter, "Objects that the API server sent.");
+  metrics.sample(counters.updates);
+  metrics.family("metallb_k8s_client_update_errors_total", MetricsText::Kind::counter, "Those that could not be read.");
+  metrics.sample(counters.update_errors);
+  metrics.family("xdp_lb_api_server_reached", MetricsText::Kind::gauge, "1: every kind is watched or was listed.");
+  metrics.sample(std::uint64_t{server_->contact().reached ? 1u : 0u});
+  metrics.family("xdp_lb_api_server_failures_total", MetricsText::Kind::counter, "Lists, watches and requests that failed.");
+  metrics.sample(counters.failures);
+  metrics.family("xdp_lb_api_server_requests_total", MetricsText::Kind::counter, "Requests besides lists and watches.");
+  metrics.sample(counters.requests);
+  metrics.family("xdp_lb_api_server_states_total", MetricsText::Kind::counter, "Times that something had changed.");
+  metrics.sample(counters.states);
+  metrics.family("xdp_lb_api_pools_stale", MetricsText::Kind::gauge, "1: the server's pools make no sense, the last good ones are in force.");
+  metrics.sample(std::uint64_t{pools_.stale().empty() ? 0u : 1u});
+  metrics.family("xdp_lb_allocator", MetricsText::Kind::gauge, "1: this node gives addresses out.");
+  metrics.sample(std::uint64_t{led_ ? 1u : 0u});
+}
+
+}  // namespace xlb
