@@ -8,6 +8,7 @@
 #include <unistd.h>
 #include <xdp_lb.skel.h>
 
+#include <cerrno>
 #include <cstdlib>
 #include <memory>
 #include <utility>
@@ -22,7 +23,9 @@ Result<PinnedTables> PinnedTables::make() {
   if (mkdtemp(folder) == nullptr) return system_error("make a folder in /tmp");
   PinnedTables tables{folder};
   if (unshare(CLONE_NEWNS) != 0) return system_error("make a mount namespace");
-  if (mount(nullptr, "/", nullptr, MS_REC | MS_PRIVATE, nullptr) != 0) return system_error("keep mounts private");
+  // In a chroot / is no mount, and there the one below may be seen outside as well; it is taken away all the same.
+  if (mount(nullptr, "/", nullptr, MS_REC | MS_PRIVATE, nullptr) != 0 && errno != EINVAL)
+    return system_error("keep mounts private");
   if (mount("bpf", folder, "bpf", 0, nullptr) != 0) return system_error("mount a bpf filesystem");
   return tables;
 }
