@@ -21,6 +21,7 @@ constexpr auto kCopyInterval = milliseconds(10);
 constexpr unsigned kCopies = 2;       // after the first one of a statement that says something new
 constexpr unsigned kHelloEvery = 25;  // statements: one is broadcast, for nodes that nobody listed
 constexpr auto kSearch = seconds(3);  // echoes to a lost peer stay frequent for so long
+constexpr auto kDifferenceBorne = seconds(5);  // of configurations, before it is told
 constexpr auto kAloneStep = seconds(1);
 constexpr auto kTick = std::chrono::nanoseconds(1);
 
@@ -99,6 +100,7 @@ ClusterOrders Cluster::step(const ClusterFacts& facts) {
   if (!self_.alone) settle_standing(facts.last_frame, heard_before);
   if (claims_dirty_ || awake_ >= fail_back_due_) settle_claims(orders);
   if (peers_dirty_) view_peers(orders);
+  tell_differences(orders);
   if (!self_.alone) {
     send_echoes(orders);
     ask_around(facts.last_frame, orders);
@@ -462,16 +464,21 @@ void Cluster::view_peers(ClusterOrders& orders) {
   for (const auto& [name, peer] : membership_.peers()) {
     PeerView view = view_of(name, peer);
     if (view.same_configuration) {
+      differs_since_.erase(name);
       notes_.erase("configuration " + name);
     } else {
-      note("configuration " + name,
-           name +
-               " has another configuration than this node: each answers by its own; `xdp-lb status` on both shows "
-               "them",
-           orders);
+      differs_since_.try_emplace(name, now_);
     }
     peer_views_.push_back(std::move(view));
   }
+}
+
+// A change reaches the nodes one after the other: only what stays is a difference.
+void Cluster::tell_differences(ClusterOrders& orders) {
+  for (const auto& [name, since] : differs_since_)
+    if (now_ - since >= kDifferenceBorne)
+      note("configuration " + name,
+           name + " has another configuration than this node: each answers by its own; `xdp-lb status` on both shows them", orders);
 }
 
 void Cluster::note(const std::string& topic, const std::string& text, ClusterOrders& orders) {

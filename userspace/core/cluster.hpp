@@ -175,6 +175,7 @@ class Cluster {
   [[nodiscard]] Instant next_step() const;
 
   void view_peers(ClusterOrders& orders);
+  void tell_differences(ClusterOrders& orders);
   [[nodiscard]] PeerView view_of(const std::string& name, const Peer& peer) const;
   // Says `text` unless it was the last thing said on this topic.
   void note(const std::string& topic, const std::string& text, ClusterOrders& orders);
@@ -208,6 +209,7 @@ class Cluster {
   Instant listening_until_{};                 // awake
   Instant namesake_until_{};                  // awake
   std::map<std::string, std::string> notes_;  // by topic
+  std::map<std::string, Instant> differs_since_;  // peers with another configuration
 
   std::vector<VipView> vip_views_;
   std::vector<PeerView> peer_views_;

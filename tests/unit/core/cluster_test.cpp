@@ -275,11 +275,14 @@ TEST(Cluster, AnotherConfigurationIsSaidOnceAndStopsNothing) {
   Daemon daemon(self());
   Statement a = of("a", 9);
   a.configuration = 77;
-  keep_hearing(daemon, a, milliseconds(1400));
-  EXPECT_EQ(
-      std::count_if(daemon.notes.begin(), daemon.notes.end(),
-                    [](const std::string& note) { return note.find("another configuration") != std::string::npos; }),
-      1);
+  const auto said = [&] {
+    return std::count_if(daemon.notes.begin(), daemon.notes.end(),
+                         [](const std::string& note) { return note.find("another configuration") != std::string::npos; });
+  };
+  keep_hearing(daemon, a, milliseconds(4000));
+  EXPECT_EQ(said(), 0) << "a change reaches the nodes one after the other";
+  keep_hearing(daemon, a, milliseconds(4000));
+  EXPECT_EQ(said(), 1);
   EXPECT_FALSE(daemon.peer().same_configuration);
   EXPECT_TRUE(daemon.peer().candidate);
   EXPECT_TRUE(daemon.vip().owned);
