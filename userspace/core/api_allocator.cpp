@@ -17,6 +17,12 @@ std::string quoted(const std::vector<Address>& addresses) {
   return "[" + text + "]";
 }
 
+std::string joined(const std::vector<std::string>& words) {
+  std::string text;
+  for (const std::string& word : words) text += (text.empty() ? "" : ", ") + word;
+  return text;
+}
+
 bool has(const std::vector<Address>& addresses, const Address& address) {
   return std::find(addresses.begin(), addresses.end(), address) != addresses.end();
 }
@@ -70,6 +76,7 @@ void ApiAllocator::wrote(const StatusOrder& order) {
 void ApiAllocator::start_over() {
   written_.clear();
   said_.clear();
+  deprecated_said_.clear();
 }
 
 bool ApiAllocator::contested(const ApiService& service) {
@@ -152,6 +159,9 @@ AllocatorOrders ApiAllocator::step(const Objects& objects, const ApiState& state
     if (api == state.services.end() || api->second.identity.deleting) continue;
     if (!service.load_balancer_class.empty()) continue;  // another's, with all that stands in its status
     const std::string& uid = api->second.identity.uid;
+    if (!api->second.deprecated.empty() && deprecated_said_.insert(uid).second)
+      orders.notices.push_back({service.name, uid, true, "deprecatedAnnotation",
+                                "Service uses deprecated annotation " + joined(api->second.deprecated) + ": write metallb.io/ instead of metallb.universe.tf/"});
     const auto assignment = allocation.held.find(service.name);
     const auto refusal = allocation.refusals.find(service.name);
 

@@ -13,6 +13,7 @@
 #include <cstdint>
 #include <map>
 #include <optional>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -81,6 +82,7 @@ class ApiAllocator {
 
   std::map<std::string, Written> written_;    // by UID
   std::map<std::string, std::string> said_;   // by UID: the last refusal
+  std::set<std::string> deprecated_said_;     // UIDs
 };
 
 // What this node may serve: addresses that a Service's status shows and a Lease gives it. `before`: what it served up to now;

@@ -176,6 +176,15 @@ TEST_F(ApiAllocatorTest, ARefusalIsSaidOnceInMetalLbsWords) {
                          "web: AllocationFailed: Failed to allocate IP for default/web: [\"10.0.0.1\"] is not allowed in config"});
 }
 
+TEST_F(ApiAllocatorTest, OldSpellingsAreToldOnce) {
+  server.add("web");
+  server.state.services[{"default", "web"}].deprecated = {"metallb.universe.tf/address-pool"};
+  settle();
+  settle();
+  EXPECT_EQ(notices, std::vector<std::string>{"web: deprecatedAnnotation: Service uses deprecated annotation "
+                                              "metallb.universe.tf/address-pool: write metallb.io/ instead of metallb.universe.tf/"});
+}
+
 TEST_F(ApiAllocatorTest, WhatIsAllowedNoMoreIsTakenAway) {
   server.add("web");
   settle();
