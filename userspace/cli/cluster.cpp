@@ -111,7 +111,25 @@ std::string left_text(const Json& left) {
   return text;
 }
 
-int drain(const Context& context, const std::string& timeout) {
+// Of the node as its declarations have it, an API server's or a manifest's.
+Result<bool> cordoned(const Context& context) {
+  auto node = open_node(context, "drain");
+  if (!node) return node.error();
+  auto seen = (*node)->look();
+  if (!seen) return seen.error();
+  const auto& nodes = seen->objects.nodes;
+  return std::any_of(nodes.begin(), nodes.end(), [&](const Node& one) { return one.name == context.settings.node && one.cordoned; });
+}
+
+int drain(const Context& context, const std::string& timeout, bool if_cordoned) {
+  if (if_cordoned) {
+    auto emptied = cordoned(context);
+    if (!emptied) return fail(emptied.error().in("drain --if-cordoned"));
+    if (!*emptied) {
+      std::cout << "This node is not cordoned, so it goes on answering: what it answers for stays in force without a daemon\n";
+      return kDone;
+    }
+  }
   auto patience = parse_duration(timeout);
   if (!patience) return usage(patience.error().in("drain --timeout"));
   const auto deadline = std::chrono::steady_clock::now() + *patience;
@@ -169,8 +187,11 @@ void add_cluster(CLI::App& app, Context& context) {
   auto timeout = std::make_shared<std::string>("30s");
   command->add_option("--timeout", *timeout, "How long to wait, such as 30s or 2m (default: 30s)")
       ->type_name("DURATION");
-  command->callback(
-      [&context, timeout] { context.action = [&context, timeout] { return drain(context, *timeout); }; });
+  auto if_cordoned = std::make_shared<bool>(false);
+  command->add_flag("--if-cordoned", *if_cordoned, "Only if Kubernetes is emptying this node (kubectl cordon, kubectl drain); for preStop");
+  command->callback([&context, timeout, if_cordoned] {
+    context.action = [&context, timeout, if_cordoned] { return drain(context, *timeout, *if_cordoned); };
+  });
 
   command = app.add_subcommand("undrain", "Let this node answer for VIPs again");
   command->callback([&context] { context.action = [&context] { return undrain(context); }; });

@@ -40,6 +40,11 @@ std::string to_yaml(const EndpointSlice& slice) {
 
 std::string to_yaml(const Node& node) {
   TreeNode root = object_node("v1", "Node", {"", node.name}, node.labels);
+  if (node.cordoned) {
+    TreeNode spec = yaml_mapping();
+    yaml_set(spec, "unschedulable", yaml_plain("true"));
+    yaml_set(root, "spec", std::move(spec));
+  }
   TreeNode status = yaml_mapping();
   if (!node.addresses.empty()) {
     TreeNode& list = yaml_set(status, "addresses", yaml_sequence());

@@ -84,6 +84,7 @@ Node read_node(const ObjectName& name, Reading& reading) {
     if (item["type"].text() == "NetworkUnavailable" && item["status"].text() == "True")
       node.network_unavailable = true;
   }
+  node.cordoned = root["spec"]["unschedulable"].boolean(false);
   return node;
 }
 

@@ -144,6 +144,7 @@ struct Node {
   Labels labels;
   std::vector<Address> addresses;  // InternalIP
   bool network_unavailable = false;
+  bool cordoned = false;  // spec.unschedulable: kubectl cordon. No input of the election, as with MetalLB
   auto operator<=>(const Node&) const = default;
 };
 

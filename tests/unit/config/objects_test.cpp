@@ -181,7 +181,7 @@ TEST(EndpointSlice, WithoutServiceIsSaid) {
 
 TEST(Node, IsRead) {
   const ParsedManifests parsed = accepted(
-      "apiVersion: v1\nkind: Node\nmetadata: {name: pi2, labels: {zone: a}}\nstatus:\n  addresses:\n  - {type: "
+      "apiVersion: v1\nkind: Node\nmetadata: {name: pi2, labels: {zone: a}}\nspec: {unschedulable: true}\nstatus:\n  addresses:\n  - {type: "
       "InternalIP, address: 192.168.0.12}\n"
       "  - {type: Hostname, address: pi2}\n  conditions: [{type: Ready, status: 'False'}, {type: NetworkUnavailable, "
       "status: 'True'}]\n");
@@ -191,6 +191,7 @@ TEST(Node, IsRead) {
   ASSERT_EQ(read.addresses.size(), 1U);
   EXPECT_EQ(read.addresses[0].text(), "192.168.0.12");
   EXPECT_TRUE(read.network_unavailable);
+  EXPECT_TRUE(read.cordoned);
 }
 
 TEST(Objects, IdsNeedNoValidRest) {
