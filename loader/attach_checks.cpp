@@ -92,18 +92,19 @@ Result<File> open_cgroup(const std::string& path) {
 }
 
 Result<void> check_our_place(const std::vector<TcFilter>& filters, const std::string& interface, Side side,
-                             std::uint32_t node_map) {
+                             const Ours& ours) {
   for (const TcFilter& filter : filters) {
     if (!filter.at_our_place()) continue;
     ProgramFacts facts = program_facts(filter.program_id);
-    if (facts.name.empty()) facts.name = filter.name;
+    const bool told = !facts.name.empty();
+    if (!told) facts.name = filter.name;
     const std::string where = std::string("at tc ") + side_text(side) + " of " + interface + ", priority " +
                               std::to_string(kTcPriority) + " and handle " + std::to_string(kTcHandle);
     if (filter.kind != "bpf" || !facts.named_as_ours()) {
       return Error{filter_text(filter) + " is " + where +
                    ", where a program of xdp-lb belongs: give it another priority"};
     }
-    if (!facts.uses(node_map)) {
+    if (told ? !facts.uses(ours.node_map) : !ours.linked) {
       return Error{facts.text() + " of another xdp-lb is " + where +
                    ": detach it with its own --pin-dir, or take what was left over away with xdp-lb detach --all"};
     }
@@ -111,7 +112,7 @@ Result<void> check_our_place(const std::vector<TcFilter>& filters, const std::st
   return {};
 }
 
-Result<Strangers> look_for_strangers(NetlinkSocket& socket, const InterfaceFacts& interface, std::uint32_t node_map,
+Result<Strangers> look_for_strangers(NetlinkSocket& socket, const InterfaceFacts& interface, const Ours& ours,
                                      const std::string& xdp_path) {
   Strangers strangers;
   auto qdisc = filter_qdisc(socket, interface.ifindex);
@@ -125,7 +126,7 @@ Result<Strangers> look_for_strangers(NetlinkSocket& socket, const InterfaceFacts
   for (const Side side : {Side::ingress, Side::egress}) {
     auto filters = list_filters(socket, interface.ifindex, side);
     if (!filters) return filters.error().in(interface.name);
-    if (auto free = check_our_place(*filters, interface.name, side, node_map); !free) return free.error();
+    if (auto free = check_our_place(*filters, interface.name, side, ours); !free) return free.error();
     note_filters(*filters, side, strangers.notes);
     note_tcx(interface.ifindex, side == Side::ingress ? kTcxIngress : kTcxEgress, side, strangers.notes);
   }

@@ -29,13 +29,20 @@ struct Strangers {
   std::vector<std::string>
       notes;  // those that stay beside ours: "their_tc (program id 9) runs at tc ingress, priority 10"
 };
-// `node_map`: id of our xlb_node, 0 without tables; `xdp_path`: pin of our own XDP link there. Fails when somebody's
-// filter, or another xdp-lb's, is where ours belong, or a qdisc leaves no room for both sides.
-Result<Strangers> look_for_strangers(NetlinkSocket& socket, const InterfaceFacts& interface, std::uint32_t node_map,
+// By what our own programs are told from those of another xdp-lb.
+struct Ours {
+  std::uint32_t node_map = 0;  // id of our xlb_node, which all of ours use; 0 without tables
+  // Our tables have a row of the interface. That counts where the kernel does not tell which tables a program uses: it
+  // asks for CAP_SYS_ADMIN, which the daemon is not given.
+  bool linked = false;
+};
+// `xdp_path`: pin of our own XDP link there. Fails when somebody's filter, or another xdp-lb's, is where ours belong, or
+// a qdisc leaves no room for both sides.
+Result<Strangers> look_for_strangers(NetlinkSocket& socket, const InterfaceFacts& interface, const Ours& ours,
                                      const std::string& xdp_path);
 
 // Fails when a filter at our place of that side is not ours.
 Result<void> check_our_place(const std::vector<TcFilter>& filters, const std::string& interface, Side side,
-                             std::uint32_t node_map);
+                             const Ours& ours);
 
 }  // namespace xlb

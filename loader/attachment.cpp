@@ -90,7 +90,7 @@ Result<AttachedLink> Attachment::attach(const AttachRequest& request) {
   auto cleared = refuse_other_abi();
   if (!cleared) return cleared.error();
   const bool had_tables = exists(pins_.tables());
-  std::uint32_t node_map = 0;
+  Ours ours;
   if (had_tables) {
     auto node = open_pin(pins_.tables() + "/xlb_node");
     if (!node) {
@@ -98,9 +98,14 @@ Result<AttachedLink> Attachment::attach(const AttachRequest& request) {
                    ": pins have been removed there; take the rest away with xdp-lb detach --all, then "
                    "attach again"};
     }
-    node_map = map_id(node->get());
+    ours.node_map = map_id(node->get());
+    // What is wrong with the tables is said below, by who needs them.
+    if (auto there = KernelTables::open(pins_.folder())) {
+      const auto row = there->link({interface.ifindex, 0});
+      ours.linked = row && row->has_value();
+    }
   }
-  auto strangers = look_for_strangers(socket_, interface, node_map, pins_.xdp_link(interface.ifindex));
+  auto strangers = look_for_strangers(socket_, interface, ours, pins_.xdp_link(interface.ifindex));
   if (!strangers) return strangers.error();
   const bool xdp_wanted = request.mode == AttachMode::native || request.mode == AttachMode::generic;
   if (xdp_wanted && !strangers->xdp.empty()) {
@@ -495,7 +500,10 @@ Result<void> Attachment::put_return(const KernelTables& tables, std::uint32_t ve
   if (!filters) return filters.error();
   auto node = open_pin(pins_.tables() + "/xlb_node");
   if (!node) return node.error();
-  if (auto free = check_our_place(*filters, name_of(veth), Side::ingress, map_id(node->get())); !free) return free;
+  auto row = tables.link({veth, 0});
+  if (!row) return row.error();
+  const Ours ours{map_id(node->get()), row->has_value()};
+  if (auto free = check_our_place(*filters, name_of(veth), Side::ingress, ours); !free) return free;
   return put_filter(socket_, veth, Side::ingress, program->get(), "xlb_return");
 }
 

@@ -29,7 +29,7 @@ SERVICES, PODS = "10.43.0.0/16", "10.42.0.0/16"  # as k3s has them
 API_SERVICE = "10.43.0.1"
 # Those that make what the load balancer reads; `node-lifecycle-controller` adds the 40 s that a dead node's endpoints stay.
 CONTROLLERS = ("endpointslice-controller", "endpoints-controller", "daemonset-controller")
-PATIENCE = 60  # seconds for the API server; three on a machine that does nothing else
+PATIENCE = 240  # seconds for the API server; three on a machine that does nothing else, minutes on one that builds
 
 
 class ControlPlane:

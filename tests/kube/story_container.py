@@ -77,6 +77,22 @@ class Rights(unittest.TestCase):
                 self.container.run("detach", "--all")
                 self.assertEqual(self.links(), [])
 
+    def test_the_next_one_takes_over_what_the_last_one_has_attached(self) -> None:
+        """With so few capabilities the kernel does not tell whose tables a program uses."""
+        for mode in ("tc", "native"):
+            with self.subTest(mode):
+                self.container.run("attach", "eth0", "--mode", mode)
+                self.container.run("attach", "eth0", "--mode", mode)
+                self.assertEqual([link["name"] for link in self.links()], ["eth0"])
+                self.container.run("detach", "--all")
+
+    def test_programs_of_another_are_left_alone(self) -> None:
+        """They have other tables, which have no row of the interface here."""
+        self.container.run("attach", "eth0", "--mode", "tc")
+        done = self.container.run("--pin-dir", "/sys/fs/bpf/another", "attach", "eth0", "--mode", "tc", check=False)
+        self.assertNotEqual(done.returncode, 0)
+        self.assertIn("of another xdp-lb", done.stderr)
+
     def test_none_of_the_capabilities_is_too_many(self) -> None:
         for capability in ("NET_ADMIN", "NET_RAW", "BPF", "PERFMON"):
             with self.subTest(capability):
