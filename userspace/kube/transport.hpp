@@ -25,7 +25,7 @@ struct Exchange {
   std::string path;  // with its query
   std::string body;
   std::string content_type;           // of the body
-  std::chrono::milliseconds timeout;  // for all of it; 0: none, whoever asks watches it
+  std::chrono::milliseconds timeout{0};  // for all of it; 0: none, whoever asks watches it
   std::size_t most_bytes = 0;         // of the answer
   bool fresh_connection = false;
   // An answer of 200 is not gathered but handed over line by line. `opened` runs before the first of them; `line`
