@@ -14,8 +14,9 @@ class Layouts(Story):
     def test_kernel_without_btf(self) -> None:
         """As stock Raspberry Pi kernels are: hidden from this one process by an empty file system over it."""
         self.add_pools()
-        hidden = ("unshare", "-m", "sh", "-c", 'mount -t tmpfs none /sys/kernel/btf && test ! -e /sys/kernel/btf/vmlinux '
-                                               '&& exec "$@"', "sh")
+        # Of /sys alone: in a chroot / is no mount that could be made private.
+        hidden = ("unshare", "-m", "--propagation", "unchanged", "sh", "-c",
+                  'mount --make-rprivate /sys && mount -t tmpfs none /sys/kernel/btf && test ! -e /sys/kernel/btf/vmlinux && exec "$@"', "sh")
         self.node.run(*hidden, str(self.lab.binary), "attach", "eth0", "--mode", MODE)
         servers.nginx(self.lab, self.pods[0])
         self.node.lb("service", "add", "traefik", "--port", "80:8000", "--backend", self.pods[0].address)
