@@ -45,6 +45,10 @@ struct LeaseBook {
   }
 };
 
+bool wants_address(const Service& service) {
+  return service.type == "LoadBalancer";
+}
+
 // At most one of a family.
 void add(std::vector<Address>& addresses, const Address& address) {
   const bool there = std::any_of(addresses.begin(), addresses.end(),
@@ -98,9 +102,10 @@ AllocatorOrders ApiAllocator::step(const Objects& objects, const ApiState& state
   const LeaseBook book(state);
   std::map<std::string, std::vector<Address>> leased;  // by UID
   std::map<std::string, const Service*> by_uid;
-  for (const Service& service : objects.services)
-    if (const auto api = state.services.find(service.name); api != state.services.end() && !api->second.identity.deleting)
-      by_uid[api->second.identity.uid] = &service;
+  for (const Service& service : objects.services) {
+    const auto api = state.services.find(service.name);
+    if (wants_address(service) && api != state.services.end() && !api->second.identity.deleting) by_uid[api->second.identity.uid] = &service;
+  }
 
   std::map<std::string, const ApiService*> listed;  // by UID: those too that are no LoadBalancer any more, or are being deleted
   for (const auto& [name, api] : state.services) listed[api.identity.uid] = &api;
@@ -157,6 +162,7 @@ AllocatorOrders ApiAllocator::step(const Objects& objects, const ApiState& state
   for (const Service& service : objects.services) {
     const auto api = state.services.find(service.name);
     if (api == state.services.end() || api->second.identity.deleting) continue;
+    if (!wants_address(service)) continue;
     if (!service.load_balancer_class.empty()) continue;  // another's, with all that stands in its status
     const std::string& uid = api->second.identity.uid;
     if (!api->second.deprecated.empty() && deprecated_said_.insert(uid).second)
@@ -225,7 +231,7 @@ AllocatorOrders ApiAllocator::step(const Objects& objects, const ApiState& state
       continue;
     }
     if (api.allocated_from.empty()) continue;
-    const bool other = std::any_of(objects.services.begin(), objects.services.end(), [&](const Service& s) { return s.name == name; });
+    const bool other = std::any_of(objects.services.begin(), objects.services.end(), [&](const Service& s) { return s.name == name && wants_address(s); });
     if (!other) orders.statuses.push_back({name, api.identity, {}, {}, "it is no Service of type LoadBalancer any more"});
   }
 
@@ -249,7 +255,8 @@ Assignments given_by_api(const Objects& objects, const ApiState& state, const As
   const LeaseBook book(state);
   for (const Service& service : objects.services) {
     const auto api = state.services.find(service.name);
-    if (api == state.services.end() || api->second.identity.deleting || !service.load_balancer_class.empty()) continue;
+    if (api == state.services.end() || api->second.identity.deleting || !service.load_balancer_class.empty() || !wants_address(service))
+      continue;
     const auto old = before.find(service.name);
     Assignment assignment{{}, api->second.allocated_from};
     for (const Address& address : api->second.ingress) {

@@ -21,7 +21,7 @@ struct ApiIdentity {
   auto operator<=>(const ApiIdentity&) const = default;
 };
 
-// Of a Service of type LoadBalancer, or of one that was and still has an address in its status.
+// Of a Service of type LoadBalancer, or of one that was and still has an address in its status or a pool in its annotations.
 struct ApiService {
   ApiIdentity identity;
   std::vector<Address> ingress;         // status.loadBalancer.ingress[].ip, in order

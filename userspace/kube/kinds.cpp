@@ -137,7 +137,8 @@ void read_api_service(const TreeNode& tree, Reading& reading, ReadObject& object
   auto read = std::make_unique<ReadService>();
   read->api = read_server_side(tree, apart);
   const bool wants = text_at(tree, {"spec", "type"}) == "LoadBalancer";
-  if (!wants && read->api.ingress.empty() && read->api.hostnames.empty()) return;
+  // One that was a LoadBalancer may have something left of that.
+  if (!wants && read->api.ingress.empty() && read->api.hostnames.empty() && read->api.allocated_from.empty()) return;
   read->service = read_service(object.name, reading, &read->api.contradiction);
   read->counts = !reading.error();
   if (reading.error()) {

@@ -97,7 +97,7 @@ ApiRequest write_status(const StatusOrder& order) {
   Json metadata{{"resourceVersion", order.identity.version}, {"uid", order.identity.uid}};
   Json balancer{{"ingress", nullptr}};
   if (order.ingress.empty()) {
-    metadata["annotations"] = {{"metallb.io/ip-allocated-from-pool", nullptr}};
+    metadata["annotations"] = {{"metallb.io/ip-allocated-from-pool", nullptr}, {"metallb.universe.tf/ip-allocated-from-pool", nullptr}};
   } else {
     Json ingress = Json::array();
     for (const Address& address : order.ingress) ingress.push_back({{"ip", address.text()}, {"ipMode", "VIP"}});

@@ -200,10 +200,17 @@ TEST_F(ApiAllocatorTest, WhatIsAllowedNoMoreIsTakenAway) {
 TEST_F(ApiAllocatorTest, ANoMoreLoadBalancerIsCleared) {
   server.add("web");
   settle();
-  std::erase_if(server.state.objects.services, [](const Service&) { return true; });
+  // As the server has it: the status is empty at once, the annotation stays.
+  server.state.objects.services[0].type = "ClusterIP";
+  server.show("web", {});
   settle();
-  EXPECT_EQ(server.shown("web"), "");
   EXPECT_EQ(server.of("web").allocated_from, "");
+  EXPECT_TRUE(leases().empty());
+  server.add("next");
+  settle();
+  server.state.objects.services[1].type = "ExternalName";
+  settle();
+  EXPECT_EQ(server.shown("next"), "");
 }
 
 TEST_F(ApiAllocatorTest, AClassOfSomebodyElseIsNotTouched) {

@@ -69,7 +69,8 @@ TEST(WritesTest, AStatusHasAddressesModeAndPoolTogether) {
 
 TEST(WritesTest, TakingAwayLeavesNothing) {
   EXPECT_EQ(body(write_status({{"shop", "web"}, {"u-1", "9", false}, {}, {}, "why"})), Json::parse(R"({
-    "metadata": {"resourceVersion": "9", "uid": "u-1", "annotations": {"metallb.io/ip-allocated-from-pool": null}},
+    "metadata": {"resourceVersion": "9", "uid": "u-1", "annotations": {"metallb.io/ip-allocated-from-pool": null,
+                                                                          "metallb.universe.tf/ip-allocated-from-pool": null}},
     "status": {"loadBalancer": {"ingress": null}}})"));
 }
 
