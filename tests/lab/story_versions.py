@@ -16,7 +16,8 @@ class Layouts(Story):
         self.add_pools()
         # Of /sys alone: in a chroot / is no mount that could be made private.
         hidden = ("unshare", "-m", "--propagation", "unchanged", "sh", "-c",
-                  'mount --make-rprivate /sys && mount -t tmpfs none /sys/kernel/btf && test ! -e /sys/kernel/btf/vmlinux && exec "$@"', "sh")
+                  'mount --make-rprivate /sys && mount -t tmpfs none /sys/kernel/btf && test ! -e /sys/kernel/btf/vmlinux && '
+                  'exec "$@"', "sh")
         self.node.run(*hidden, str(self.lab.binary), "attach", "eth0", "--mode", MODE)
         servers.nginx(self.lab, self.pods[0])
         self.node.lb("service", "add", "traefik", "--port", "80:8000", "--backend", self.pods[0].address)
