@@ -88,6 +88,12 @@ class Pods(unittest.TestCase):
             eventually(f"{name} is there again", lambda: self.chart.alive(name) and "eth0" in self.chart.run(name, "status"), within=30)
         self.assertEqual(self.external_address(), FIRST_VIP)
 
+    def test_the_hook_before_a_stop_leaves_a_node_alone_that_is_not_being_emptied(self) -> None:
+        for name, pod in self.control.pods_of("xdp-lb", NAMESPACE).items():
+            hook = pod["spec"]["containers"][0]["lifecycle"]["preStop"]["exec"]["command"]
+            self.assertIn("not cordoned", self.chart.containers[name].run_inside(*hook).stdout)
+            self.assertNotIn("draining", self.chart.run(name, "status").splitlines()[0])
+
     def test_the_account_is_enough(self) -> None:
         """Nothing that a daemon asked for was refused; the API server would have said `forbidden`."""
         for name in self.chart.machines:
