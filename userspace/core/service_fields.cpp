@@ -224,6 +224,7 @@ Service read_service(const ObjectName& name, Reading& reading, std::string* cont
     Reading apart = reading.apart();
     service.requested = read_requested(apart.root()["metadata"]["annotations"], apart.root()["spec"]);
     *contradiction = apart.sentence();
+    if (apart.error()) service.requested.clear();
     for (std::string& warning : apart.warnings()) reading.warnings().push_back(std::move(warning));
   }
   service.pool = annotation(annotations, kPoolAnnotation).text();

@@ -5,11 +5,12 @@
 // Threads. One thread belongs to an ApiServer; it talks, waits and parses. Everything below is called from one other
 // thread, the daemon's loop, and none of it waits for the network: ready_fd() becomes readable, the loop calls
 // drain(), which runs the callbacks of answered requests in the loop's thread and empties the descriptor; then
-// state() and take_troubles() say what is new. Callbacks may call request().
+// state() and take_troubles() say what is new. Callbacks may call request(); they may not end the ApiServer.
 //
 // The state. There is none until each kind has been listed once. From then on it is exchanged as a whole, a burst of
-// changes at once, and never becomes older than it was: while the server cannot be reached it stays, and after a list
-// what is gone from the list is gone. A state that was fetched belongs to whoever holds the pointer.
+// changes at once: while the server cannot be reached it stays, and after a list what is gone from the list is gone.
+// A state that was fetched belongs to whoever holds the pointer, and costs memory as long: of 5,000 services with
+// three endpoints each the objects that are kept take 16 MiB and each state another 13.
 //
 // Errors. A server that does not answer, refuses or talks nonsense is no error of a call: it is asked again, later
 // and later (30 s at most), and said once in take_troubles(), and once more when it is over. connect() fails only for

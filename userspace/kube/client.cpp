@@ -522,7 +522,7 @@ void ApiServer::Client::publish() {
   }
   const bool troubled = std::any_of(followed_.begin(), followed_.end(),
                                     [](const Followed& followed) { return followed.watch.troubled(); });
-  const bool reached = store_.whole() && !troubled;
+  const bool reached = first_published_ && !troubled;
   std::vector<std::string> sentences = said_.take();
   bool news = state != nullptr || !sentences.empty();
   {

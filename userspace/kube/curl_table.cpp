@@ -3,8 +3,10 @@
 
 #include <dlfcn.h>
 
+#include <map>
 #include <mutex>
 #include <string>
+#include <type_traits>
 
 namespace xlb {
 
@@ -58,13 +60,12 @@ Result<CurlTable> look_up(const char* library) {
 
 Result<const CurlTable*> load_curl(const char* library) {
   static std::mutex mutex;
-  static CurlTable loaded;
+  static std::map<std::string, CurlTable> loaded;
   const std::scoped_lock lock(mutex);
-  if (loaded.global_init != nullptr) return &loaded;
+  if (const auto found = loaded.find(library); found != loaded.end()) return &found->second;
   auto table = look_up(library);
   if (!table) return table.error();
-  loaded = *table;
-  return &loaded;
+  return &loaded.emplace(library, *table).first->second;
 }
 
 }  // namespace xlb

@@ -29,7 +29,6 @@ std::optional<Watch::Question> Watch::ask(Time now, double chance) {
     if (!more_.empty()) question.query += "&continue=" + percent_encoded(more_);
     return question;
   }
-  mute_ = true;
   const auto seconds =
       pace_.watch_time.count() + static_cast<std::int64_t>(static_cast<double>(pace_.watch_time.count()) * chance);
   question.watch = true;
@@ -41,7 +40,7 @@ std::optional<Watch::Question> Watch::ask(Time now, double chance) {
 Watch::Reaction Watch::tick(Time now, double chance) {
   Reaction reaction;
   if (!under_way_ || phase_ != Phase::watch) return reaction;
-  if (now - heard_ >= pace_.silence) {
+  if (unheard_ + now - heard_ >= pace_.silence) {
     settle(now);
     fresh_ = true;
     reaction = from_nothing(now, chance);
@@ -63,7 +62,7 @@ Watch::Reaction Watch::tick(Time now, double chance) {
 Watch::Time Watch::wake() const {
   if (!under_way_) return next_;
   if (phase_ != Phase::watch) return Time::max();
-  const Time silent = heard_ + pace_.silence;
+  const Time silent = heard_ + pace_.silence - unheard_;
   return opened_ && failures_ > 0 ? std::min(silent, opened_at_ + pace_.settled) : silent;
 }
 
@@ -88,7 +87,7 @@ Watch::Reaction Watch::from_nothing(Time now, double chance) {
   phase_ = Phase::list;
   version_.clear();
   more_.clear();
-  mute_watches_ = 0;
+  unheard_ = Time{0};
   Reaction reaction;
   if (pages_ > 0) reaction.objects = Objects::forget;
   pages_ = 0;
@@ -121,14 +120,14 @@ void Watch::opened(Time now) {
 
 void Watch::line(const std::string& version, Time now) {
   heard_ = now;
-  mute_ = false;
-  mute_watches_ = 0;
+  unheard_ = Time{0};
   version_ = version;
 }
 
 Watch::Reaction Watch::ended(Time now, double chance) {
   settle(now);
-  if (mute_ && ++mute_watches_ >= 2) return from_nothing(now, chance);
+  unheard_ += now - heard_;
+  if (unheard_ >= pace_.silence) return from_nothing(now, chance);
   if (now - opened_at_ >= pace_.settled) {
     under_way_ = false;
     next_ = now;
@@ -145,7 +144,8 @@ Watch::Reaction Watch::failed(const Failure& failure, Time now, double chance) {
   switch (failure.kind) {
     case Failure::Kind::unreachable:
       fresh_ = true;
-      if (phase_ == Phase::watch && opened_ && mute_ && ++mute_watches_ >= 2) {
+      if (opened_) unheard_ += now - heard_;
+      if (unheard_ >= pace_.silence) {
         reaction = from_nothing(now, chance);
       } else {
         wait(now, chance);

@@ -9,8 +9,8 @@
 //   410, by status or as an event      the version is too old
 //   504, "Too large resource version"  it is from the future: the server was restored from an older copy
 //   any other ERROR event, nonsense    whatever it meant, it was not said
-//   no line for 90 s                   bookmarks come every minute: nobody is there, or the version is from the
-//   future two watches without a line         the same, behind something that cuts connections sooner
+//   no line for 90 s                   bookmarks come every minute: nobody is there, or the version is from the future;
+//                                      watches that something on the way cuts sooner count together
 //
 // Everything that fails is tried again later each time, by doubling, up to 30 s, at a random moment of the second
 // half of the wait so that nodes do not come together. Only a watch that has held for a while ends the series: a
@@ -94,8 +94,6 @@ class Watch {
   Phase phase_ = Phase::list;
   bool under_way_ = false;
   bool opened_ = false;
-  bool mute_ = true;           // this watch has said nothing yet
-  unsigned mute_watches_ = 0;  // in a row
   std::string version_;        // to watch from
   std::string more_;           // token of the next page
   unsigned pages_ = 0;         // of this list that came
@@ -105,7 +103,8 @@ class Watch {
   bool troubled_ = false;
   bool told_ = false;  // a trouble was told and its end was not
   Time next_{0};       // not before
-  Time heard_{0};
+  Time heard_{0};    // the last line of this watch, or its beginning
+  Time unheard_{0};  // for how long watches before this one have said nothing
   Time opened_at_{0};
 };
 
