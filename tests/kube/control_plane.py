@@ -45,21 +45,25 @@ class ControlPlane:
     # -- up ----------------------------------------------------------------------------------------------------------
 
     def up(self) -> ControlPlane:
-        self.programs, etcd = partner.kubernetes.get(), partner.etcd.get()
+        self.programs = partner.kubernetes.get()
         self.tools = partner.tools.get()
         self.folder.mkdir(parents=True)
         self._make_certificates()
         (self.folder / "tokens.csv").write_text(f'{self._token},admin,admin,"system:masters"\n')
         self.write_kubeconfig(self.kubeconfig, self._token)
-        self._start("etcd", etcd / "etcd", "--data-dir", self.folder / "etcd", "--unsafe-no-fsync", "--log-level", "warn",
-                    "--listen-client-urls", "http://127.0.0.1:2379", "--advertise-client-urls", "http://127.0.0.1:2379",
-                    "--listen-peer-urls", "http://127.0.0.1:2380")
+        self.start_etcd()
         self.start_server()
         if self.controllers:
             self._start("kube-controller-manager", self.programs / "kube-controller-manager", "--kubeconfig", self.kubeconfig,
                         "--leader-elect=false", "--controllers", ",".join(self.controllers),
                         "--endpointslice-updates-batch-period", "0s", "--secure-port", "0")
         return self
+
+    def start_etcd(self) -> None:
+        """etcd, for the first time or after `stop`."""
+        self._start("etcd", partner.etcd.get() / "etcd", "--data-dir", self.folder / "etcd", "--unsafe-no-fsync", "--log-level", "warn",
+                    "--listen-client-urls", "http://127.0.0.1:2379", "--advertise-client-urls", "http://127.0.0.1:2379",
+                    "--listen-peer-urls", "http://127.0.0.1:2380")
 
     def start_server(self) -> None:
         """The API server, for the first time or after `stop`."""
