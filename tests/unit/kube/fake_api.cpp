@@ -291,7 +291,12 @@ bool FakeApi::stream(int fd, const FakeRequest& request, Resource& resource) {
   }
   if (!send_all(fd, head_of(200, {}, true, 0))) return false;
   std::unique_lock lock(mutex_);
+  const unsigned ended = resource.ended;
   while (!stop_) {
+    if (resource.ended != ended) {
+      lock.unlock();
+      return send_all(fd, "0\r\n\r\n");
+    }
     std::string lines;
     for (const Event& event : resource.log) {
       if (event.version <= position) continue;
@@ -377,6 +382,12 @@ void FakeApi::bookmark(const std::string& resource) {
   const std::scoped_lock lock(mutex_);
   ++version_;
   log(resources_[resource], "BOOKMARK", Json{{"metadata", {{"resourceVersion", std::to_string(version_)}}}});
+  changed_.notify_all();
+}
+
+void FakeApi::end_watches(const std::string& resource) {
+  const std::scoped_lock lock(mutex_);
+  ++resources_[resource].ended;
   changed_.notify_all();
 }
 

@@ -58,6 +58,8 @@ class FakeApi {
   void put(const std::string& resource, Json object);
   void remove(const std::string& resource, const std::string& ns, const std::string& name);
   void bookmark(const std::string& resource);
+  // Each watch of it that is under way ends in good order.
+  void end_watches(const std::string& resource);
   // Versions before now are too old to be watched from.
   void compact();
   // The server does not know the resource.
@@ -88,6 +90,7 @@ class FakeApi {
     std::vector<Event> log;
     bool unknown = false;
     unsigned lists = 0, watches = 0;
+    unsigned ended = 0;  // how often end_watches() was called
   };
   struct Connection {
     int fd;
