@@ -212,8 +212,12 @@ std::size_t Transport::take(char* bytes, std::size_t size, std::size_t count, vo
 }
 
 Result<void> Transport::turn(std::chrono::milliseconds longest) {
+  // Waiting comes first: whoever calls has looked at the clock, and must be heard again as soon as bytes have been
+  // read. What has been begun since is due at once, libcurl sees to that.
+  const int wait_ms = ended_.empty() ? static_cast<int>(longest.count()) : 0;
+  CURLMcode code = curl_.multi_poll(multi_, nullptr, 0, wait_ms, nullptr);
   int running = 0;
-  CURLMcode code = curl_.multi_perform(multi_, &running);
+  if (code == CURLM_OK) code = curl_.multi_perform(multi_, &running);
   if (code == CURLM_OK) {
     int messages = 0;
     while (const CURLMsg* message = curl_.multi_info_read(multi_, &messages)) {
@@ -229,9 +233,6 @@ Result<void> Transport::turn(std::chrono::milliseconds longest) {
       }
       ended_.emplace_back(call->id, std::move(outcome));
     }
-  }
-  if (code == CURLM_OK && ended_.empty()) {
-    code = curl_.multi_poll(multi_, nullptr, 0, static_cast<int>(longest.count()), nullptr);
   }
   if (code != CURLM_OK) return Error{std::string("libcurl: ") + curl_.multi_strerror(code)};
   finish();

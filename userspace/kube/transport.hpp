@@ -55,7 +55,7 @@ class Transport {
   // `done` runs in a later turn(), unless the exchange is dropped before.
   Id begin(Exchange exchange, const Identity& identity, std::function<void(Outcome)> done);
   void drop(Id id);
-  // Moves bytes and waits for more of them, at most so long or until wake(); then runs what has ended.
+  // Waits for bytes, at most so long or until wake(), moves them, and runs what has ended by that.
   Result<void> turn(std::chrono::milliseconds longest);
   // From any thread.
   void wake();

@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 #include <poll.h>
 
+#include <algorithm>
 #include <filesystem>
 
 #include "tests/unit/kube/cluster_objects.hpp"
@@ -109,6 +110,27 @@ TEST(ApiServer, FollowsChanges) {
           R"({"metadata": {"namespace": "shop", "name": "dns"}, "spec": {"type": "ClusterIP", "ports": [{"port": 80}]}})"));
   ASSERT_TRUE(agrees(*server, api));
   EXPECT_EQ(server->state()->services.size(), 1U) << "no LoadBalancer any more, and no address";
+}
+
+// With nothing else going on that would wake the client's thread.
+TEST(ApiServer, AChangeIsSeenAtOnce) {
+  FakeApi api;
+  put_small_cluster(api);
+  ApiSettings settings = hasty();
+  settings.pace = WatchPace{};
+  const auto server = client_of(api, settings);
+  ASSERT_TRUE(wait_until(*server, [&] { return server->contact().reached; }));
+  std::this_thread::sleep_for(500ms);
+  std::vector<Clock::duration> took;
+  for (int i = 0; i < 9; ++i) {
+    const std::string name = "at-once-" + std::to_string(i);
+    const auto begin = Clock::now();
+    api.put("services", service_json(name));
+    ASSERT_TRUE(wait_until(*server, [&] { return server->state()->services.contains({"shop", name}); }));
+    took.push_back(Clock::now() - begin);
+  }
+  std::sort(took.begin(), took.end());
+  EXPECT_LT(took[4], 300ms) << "the median; milliseconds on a machine that does nothing else";
 }
 
 TEST(ApiServer, GathersABurst) {
