@@ -117,9 +117,10 @@ class Client(ClusterStory):
         probe.sees("that it is gone", lambda state: "vip-192.168.0.200" not in state["leases"])
         status = {"metadata": {"annotations": {"metallb.io/ip-allocated-from-pool": "ipaddresspool"}},
                   "status": {"loadBalancer": {"ingress": [{"ip": "192.168.0.200", "ipMode": "VIP"}]}}}
-        self.assertEqual(probe.ask("merge", "/api/v1/namespaces/default/services/web/status", status)["status"], 200)
+        path = "/api/v1/namespaces/default/services/web/status"
+        self.assertEqual(probe.ask("merge", path, status)["status"], 200)
         probe.sees("the address", lambda state: state["services"]["default/web"]["ingress"] == ["192.168.0.200"])
-        self.assertEqual(probe.ask("merge", "/api/v1/namespaces/default/services/web/status", {"status": {"loadBalancer": None}})["status"], 200)
+        self.assertEqual(probe.ask("merge", path, {"status": {"loadBalancer": None}})["status"], 200)
         refused = probe.ask("create", "/api/v1/namespaces/default/pods", {"metadata": {"name": "x"}})
         self.assertEqual((refused["status"], refused["reason"]), (403, "Forbidden"))
         self.assertIn("cannot create resource", refused["error"])
