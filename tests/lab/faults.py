@@ -63,6 +63,10 @@ class Faults:
         """These two do not hear each other; everybody else hears both."""
         self._lose(*(f"iifname {_port(a)} oifname {_port(b)} drop" for a, b in ((one, other), (other, one))))
 
+    def silence(self, one: Namespace, other: Namespace) -> None:
+        """What the first sends does not reach the second; everything else goes on."""
+        self._lose(f"iifname {_port(one)} oifname {_port(other)} drop")
+
     def lose(self, percent: float, *hosts: Namespace) -> None:
         """So much of all traffic (or of the hosts', each way) is lost at random."""
         chance = f"numgen random mod 10000 < {round(percent * 100)} drop"

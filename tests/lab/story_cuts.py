@@ -128,14 +128,65 @@ class Cuts(ClusterStory):
         self.assert_served_again(seen, deaf, 1000, until=healed)
         self.assert_never_two(seen, healed + SETTLED / 1000)
 
+    def test_an_owner_that_nobody_hears(self) -> None:
+        with self.watching() as seen:
+            mute = time.monotonic()
+            self.faults.mute(self.owner)
+            time.sleep(1.5)
+            healed = time.monotonic()
+            self.faults.heal()
+            time.sleep(1)
+        self.assert_served_again(seen, mute, 1000, until=healed)
+        self.assertGreater(seen.failed, 20, "the fault was none")
+        self.assert_never_two(seen, healed + SETTLED / 1000)
+
+    def test_one_way_between_the_owner_and_a_standby_is_cut(self) -> None:
+        """Its echoes do not come home either way, so new flows go elsewhere; everybody hears of everybody by the third node."""
+        other = self.standbys[0]
+        for name, way in (("there", (self.owner, other)), ("back", (other, self.owner))):
+            with self.subTest(name):
+                with self.watching() as seen:
+                    cut = time.monotonic()
+                    self.faults.silence(*way)
+                    time.sleep(2)
+                    healed = time.monotonic()
+                    self.faults.heal()
+                    time.sleep(0.5)
+                self.assert_served_again(seen, cut, until=healed)
+                self.assertEqual(seen.flows.outage(healed).failed, 0, f"{seen.flows.seen}\n{self.said()}")
+                self.assert_moves(seen, 0)
+                self.assert_never_two(seen)
+                self.cluster.settle()
+
     def test_five_percent_are_lost(self) -> None:
         with self.watching() as seen:
+            since = time.monotonic()
             self.faults.lose(5)
             time.sleep(5)
+            until = time.monotonic()
             self.faults.heal()
             time.sleep(0.5)
         owners = {mac for run in seen.watch.seen["runs"] for mac in run["macs"]}
         self.assertEqual(owners, {self.owner.mac()}, self.said())
+        # A handshake is up to eight frames across the switch, of which any may be lost: a third fails by chance, never all.
+        outage = seen.flows.outage(since, until)
+        self.assertLess(outage.gap, 150, f"the longest time without any success: {outage}\n{self.said()}")
+        self.assertLess(seen.failed / seen.flows.seen["flows"], 0.45, seen.flows.seen)
+        self.assertGreater(seen.failed, 100, "the loss was none")
+
+    def test_the_owner_dies_while_five_percent_are_lost(self) -> None:
+        self.faults.lose(5)
+        time.sleep(1)
+        with self.watching() as seen:
+            cut = time.monotonic()
+            self.faults.cut(self.owner)
+            time.sleep(1.5)
+            mended = time.monotonic()
+        outage = seen.flows.outage(cut, mended)
+        self.assertLess(outage.gap, DETECTION, f"{outage}\n{self.said()}")
+        answered = {mac for run in seen.watch.seen["runs"] if run["from"] > cut + DETECTION / 1000 for mac in run["macs"]}
+        self.assertEqual(len(answered), 1, f"{seen.watch.seen['runs']}\n{self.said()}")
+        self.assertNotIn(self.owner.mac(), answered)
 
 
 class Six(ClusterStory):

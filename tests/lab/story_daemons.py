@@ -226,6 +226,34 @@ endpoints:{endpoints}
         self.assert_moves(seen, 1)
 
 
+class NobodyLeft(ClusterStory):
+    """The last node that lives, and its daemon is ended: no successor comes."""
+
+    OPTIONS = {"lease_s": LEASE}
+    FRESH = True
+
+    def test_what_is_set_up_goes_on(self) -> None:
+        for node in self.standbys:
+            self.lab.power_off(node)
+        self.assertIs(self.cluster.settle(), self.owner)
+        with self.watching(held=HELD) as seen:
+            ended = time.monotonic()
+            self.cluster.signal(self.owner, signal.SIGTERM)
+            self.assertEqual(self.cluster.daemons[self.owner].returncode, 0, self.said())
+            time.sleep(LEASE + 1.5)
+        # Who knows the MAC is served for as long as he does; past the lease nobody is told of it any more, because whoever is
+        # not there now may come back and own the address.
+        self.assert_no_outage(seen)
+        assert seen.held
+        self.assertEqual(seen.held["broken"], 0, f"{seen.held}\n{self.said()}")
+        self.assertLess(seen.watch.silence(ended, ended + LEASE * 0.8), DETECTION, seen.watch.seen["runs"])
+        self.assertGreater(seen.watch.silence(ended), 500, seen.watch.seen["runs"])
+        self.cluster.start(self.owner)
+        self.assertIs(self.cluster.settle(), self.owner)
+        self.lan.forget_neighbours()
+        self.lan.connect(VIP, PORT).close()
+
+
 class Orphaned(ClusterStory):
     """Without a key: whom it lists is all that a node knows of others."""
 
