@@ -118,7 +118,7 @@ class Decider {
         peers_(peers),
         own_uses_(own_uses(machine)),
         advertising_(objects, machine),
-        slices_(slices_by_service(objects.slices)) {}
+        slices_(objects.slices) {}
 
   Desired run(const std::map<ObjectName, std::string>& refusals) {
     desired_.links = machine_.links;
@@ -150,12 +150,17 @@ class Decider {
   using Users = std::vector<const Service*>;  // of one VIP, by name
 
   void gather() {
-    std::map<ObjectName, const Service*> services;
-    for (const Service& service : objects_.services) services[service.name] = &service;
+    Users services;
+    services.reserve(objects_.services.size());
+    for (const Service& service : objects_.services) services.push_back(&service);
+    const auto by_name = [](const Service* a, const Service* b) { return a->name < b->name; };
+    if (!std::is_sorted(services.begin(), services.end(), by_name)) std::sort(services.begin(), services.end(), by_name);
+    auto service = services.begin();
     for (const auto& [name, assignment] : held_) {
-      const auto service = services.find(name);
-      if (service == services.end()) continue;
-      for (const Address& address : assignment.addresses) users_[address].push_back(service->second);
+      while (service != services.end() && (*service)->name < name) ++service;
+      if (service == services.end()) break;
+      if ((*service)->name != name) continue;
+      for (const Address& address : assignment.addresses) users_[address].push_back(*service);
     }
   }
 

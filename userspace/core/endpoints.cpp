@@ -83,10 +83,23 @@ std::string obstacle(const std::string& node, const Address& address, const std:
   return {};
 }
 
+const Place no_place;
+const std::string not_ill;
+
+// Small, because there are many and they are sorted: what it points to stays where it was declared and found.
 struct Candidate {
-  DesiredBackend backend;
+  Address address;
+  std::uint16_t port = 0;
   Standing standing = Standing::draining;
   bool here = false;  // on this node
+  bool kernel_path = false;
+  const std::string* node = nullptr;
+  const Place* place = &no_place;
+  const std::string* ill = &not_ill;
+
+  [[nodiscard]] DesiredBackend backend(Protocol protocol, Standing taking) const {
+    return {address, port, protocol, *place, kernel_path, standing != taking, *ill, *node};
+  }
 };
 
 // What one pass over the slices of a service finds for one of its ports.
@@ -99,13 +112,13 @@ struct Found {
 };
 
 bool by_endpoint(const Candidate& a, const Candidate& b) {
-  if (a.backend.address != b.backend.address) return a.backend.address < b.backend.address;
-  if (a.backend.port != b.backend.port) return a.backend.port < b.backend.port;
+  if (a.address != b.address) return a.address < b.address;
+  if (a.port != b.port) return a.port < b.port;
   return a.standing < b.standing;  // listed twice: the better one counts
 }
 
 bool same_endpoint(const Candidate& a, const Candidate& b) {
-  return a.backend.address == b.backend.address && a.backend.port == b.backend.port;
+  return a.address == b.address && a.port == b.port;
 }
 
 class Search {
@@ -114,7 +127,7 @@ class Search {
          const std::set<Address>& vips, const std::vector<DesiredPeer>& peers)
       : service_(service), port_(port), family_(family), machine_(machine), vips_(vips), peers_(peers) {}
 
-  Found run(const std::vector<const EndpointSlice*>& slices) {
+  Found run(std::span<const EndpointSlice* const> slices) {
     for (const EndpointSlice* slice : slices) {
       const auto target = target_port(port_, *slice);
       if (!target || *target == 0) continue;
@@ -141,32 +154,29 @@ class Search {
       if (ill != machine_.ill.end()) {
         // As an endpoint that says of itself that it is not ready.
         candidate.standing = Standing::draining;
-        candidate.backend.ill = ill->second;
+        candidate.ill = &ill->second;
         found_.ill.push_back(ill->second);
       }
     }
-    const bool never_ends = port_.protocol == Protocol::udp && (!endpoint.serving || !candidate.backend.ill.empty());
+    const bool never_ends = port_.protocol == Protocol::udp && (!endpoint.serving || !candidate.ill->empty());
     if (candidate.standing == Standing::draining && never_ends) return;
-    DesiredBackend& backend = candidate.backend;
-    backend.address = *address;
-    backend.port = target;
-    backend.protocol = port_.protocol;
-    backend.node = endpoint.node.empty() ? machine_.node_name : endpoint.node;
-    const bool here = backend.node == machine_.node_name;
+    candidate.address = *address;
+    candidate.port = target;
+    candidate.node = endpoint.node.empty() ? &machine_.node_name : &endpoint.node;
+    const bool here = *candidate.node == machine_.node_name;
     if (here) {
-      if (const auto place = machine_.places.find(*address); place != machine_.places.end()) backend.place = place->second;
+      if (const auto place = machine_.places.find(*address); place != machine_.places.end()) candidate.place = &place->second;
     }
-    if (const std::string why = obstacle(here ? "" : backend.node, *address, peers_, vips_, backend.place);
-        !why.empty()) {
+    const Place& place = *candidate.place;
+    if (const std::string why = obstacle(here ? "" : *candidate.node, *address, peers_, vips_, place); !why.empty()) {
       found_.left_out.push_back(address->text() + " " + why);
       return;
     }
     candidate.here = here;
-    const bool fast = backend.place.kind == Place::Kind::pod && backend.place.veth_ifindex != 0;
+    const bool fast = place.kind == Place::Kind::pod && place.veth_ifindex != 0;
     const bool policed = service_.path == Path::automatic && machine_.policed.contains(*address);
-    backend.kernel_path =
-        here && (service_.path == Path::kernel || policed || (!fast && backend.place.kind != Place::Kind::host));
-    found_.candidates.push_back(std::move(candidate));
+    candidate.kernel_path = here && (service_.path == Path::kernel || policed || (!fast && place.kind != Place::Kind::host));
+    found_.candidates.push_back(candidate);
   }
 
   const Service& service_;
@@ -197,22 +207,32 @@ std::string why_nobody_takes_flows(const Found& found, const ServicePort& port, 
 
 }  // namespace
 
-SlicesByService slices_by_service(const std::vector<EndpointSlice>& slices) {
-  SlicesByService result;
-  for (const EndpointSlice& slice : slices) result[{slice.name.ns, slice.service}].push_back(&slice);
-  return result;
+SlicesByService::SlicesByService(const std::vector<EndpointSlice>& slices) {
+  slices_.reserve(slices.size());
+  for (const EndpointSlice& slice : slices) slices_.push_back(&slice);
+  std::stable_sort(slices_.begin(), slices_.end(),
+                   [](const EndpointSlice* a, const EndpointSlice* b) { return key_of(*a) < key_of(*b); });
+}
+
+std::span<const EndpointSlice* const> SlicesByService::of(const ObjectName& service) const {
+  struct Order {
+    bool operator()(const EndpointSlice* slice, const Key& key) const { return key_of(*slice) < key; }
+    bool operator()(const Key& key, const EndpointSlice* slice) const { return key < key_of(*slice); }
+  };
+  const auto [first, last] = std::equal_range(slices_.begin(), slices_.end(), Key(service.ns, service.name), Order());
+  return {first, last};
 }
 
 PortBackends find_backends(const Service& service, const ServicePort& port, Family family,
                            const SlicesByService& slices, const Machine& machine, const std::set<Address>& vips,
                            const std::vector<DesiredPeer>& peers) {
   PortBackends result;
-  const auto own_slices = slices.find(service.name);
-  if (own_slices == slices.end()) {
+  const auto own_slices = slices.of(service.name);
+  if (own_slices.empty()) {
     result.empty_reason = "no EndpointSlice is labelled kubernetes.io/service-name: " + service.name.name;
     return result;
   }
-  Found found = Search(service, port, family, machine, vips, peers).run(own_slices->second);
+  Found found = Search(service, port, family, machine, vips, peers).run(own_slices);
   const auto have = [&](Standing standing) {
     return std::any_of(found.candidates.begin(), found.candidates.end(),
                        [&](const Candidate& candidate) { return candidate.standing == standing; });
@@ -226,10 +246,8 @@ PortBackends find_backends(const Service& service, const ServicePort& port, Fami
     result.empty_reason = "none of its endpoints that take flows is on this node, as externalTrafficPolicy Local asks";
   }
   result.backends.reserve(found.candidates.size());
-  for (Candidate& candidate : found.candidates) {
-    candidate.backend.draining = candidate.standing != taking;
-    result.backends.push_back(std::move(candidate.backend));
-  }
+  for (const Candidate& candidate : found.candidates)
+    result.backends.push_back(candidate.backend(port.protocol, taking));
   result.left_out = std::move(found.left_out);
   return result;
 }

@@ -3,16 +3,29 @@
 #pragma once
 
 #include <set>
+#include <span>
 #include <string>
+#include <string_view>
+#include <utility>
 #include <vector>
 
 #include "userspace/core/decide.hpp"
 
 namespace xlb {
 
-// EndpointSlices by the service that they belong to.
-using SlicesByService = std::map<ObjectName, std::vector<const EndpointSlice*>>;
-SlicesByService slices_by_service(const std::vector<EndpointSlice>& slices);
+// EndpointSlices by the service that they belong to; they stay where they are.
+class SlicesByService {
+ public:
+  explicit SlicesByService(const std::vector<EndpointSlice>& slices);
+  // In the order in which they were declared.
+  [[nodiscard]] std::span<const EndpointSlice* const> of(const ObjectName& service) const;
+
+ private:
+  using Key = std::pair<std::string_view, std::string_view>;
+  static Key key_of(const EndpointSlice& slice) { return {slice.name.ns, slice.service}; }
+
+  std::vector<const EndpointSlice*> slices_;  // by namespace and service
+};
 
 struct PortBackends {
   std::vector<DesiredBackend> backends;  // sorted by address and port, each once

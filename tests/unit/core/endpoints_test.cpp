@@ -24,7 +24,7 @@ class Endpoints : public ::testing::Test {
   }
   PortBackends find(const ServicePort& port, std::vector<EndpointSlice> slices, Family family = Family::ipv4) {
     slices_ = std::move(slices);
-    return find_backends(service_, port, family, slices_by_service(slices_), machine_, vips_, peers_);
+    return find_backends(service_, port, family, SlicesByService(slices_), machine_, vips_, peers_);
   }
   static std::string text(const PortBackends& found) {
     std::string text;
