@@ -2,12 +2,16 @@
 #include "userspace/daemon/installed_peers.hpp"
 
 #include <algorithm>
+#include <set>
+#include <string>
 
 namespace xlb {
 
 namespace {
 
-DesiredPeer peer_of(std::uint32_t id, const lb_peer& row, const std::vector<Node>& nodes, const Tables& installed) {
+// `named`: names that are taken. Two nodes with one address are a mistake on the LAN, and must not become one peer.
+DesiredPeer peer_of(std::uint32_t id, const lb_peer& row, const std::vector<Node>& nodes, const Tables& installed,
+                    std::set<std::string>& named) {
   DesiredPeer peer;
   for (const lb_addr& each : {row.address4, row.address6})
     if (const Address address = Address::from_abi(each); !address.unspecified()) peer.addresses.push_back(address);
@@ -23,10 +27,11 @@ DesiredPeer peer_of(std::uint32_t id, const lb_peer& row, const std::vector<Node
     const bool its_own = std::any_of(node.addresses.begin(), node.addresses.end(), [&](const Address& address) {
       return std::find(peer.addresses.begin(), peer.addresses.end(), address) != peer.addresses.end();
     });
-    if (its_own) peer.name = node.name;
+    if (its_own && !named.contains(node.name)) peer.name = node.name;
   }
   // One that nobody declares holds the key; its name comes back with the daemon.
   if (peer.name.empty()) peer.name = first.text();
+  named.insert(peer.name);
   return peer;
 }
 
@@ -37,7 +42,8 @@ PeerFacts installed_peers(const std::vector<Node>& nodes, const std::string& sel
   PeerFacts facts;
   facts.alone = !keyed && std::none_of(nodes.begin(), nodes.end(), [&](const Node& node) { return node.name != self; });
   if (facts.alone) return facts;
-  for (const auto& [id, row] : installed.peers) facts.peers.push_back(peer_of(id, row, nodes, installed));
+  std::set<std::string> named{self};
+  for (const auto& [id, row] : installed.peers) facts.peers.push_back(peer_of(id, row, nodes, installed, named));
   std::sort(facts.peers.begin(), facts.peers.end());
   for (const auto& [address, vip] : installed.vips) {
     const bool owned = vip.owned_epoch != 0 && vip.owned_epoch == epoch;

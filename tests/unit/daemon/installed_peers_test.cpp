@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 
 #include "tests/unit/core/build.hpp"
+#include "userspace/core/node_ids.hpp"
 
 namespace xlb {
 namespace {
@@ -39,6 +40,24 @@ TEST(InstalledPeers, RowsAreFoundAgainByTheirAddresses) {
   EXPECT_EQ(facts.peers[0].name, "pi2");
   EXPECT_EQ(facts.peers[0].macs, (std::vector<Mac>{{{0, 0, 0, 0, 0, 0x12}}, {{0, 0, 0, 0, 0, 0x13}}}));
   EXPECT_TRUE(facts.peers[0].alive);
+}
+
+TEST(InstalledPeers, TwoWithOneAddressStayTwo) {
+  Tables tables;
+  for (const std::uint32_t id : {1u, 2u}) {
+    lb_peer row{};
+    row.address4 = address("192.168.0.11").to_abi();
+    row.mac[5] = static_cast<__u8>(id);
+    tables.peers[id] = row;
+    tables.peer_macs[Mac{{0, 0, 0, 0, 0, static_cast<std::uint8_t>(id)}}] = id;
+  }
+  const std::vector<Node> nodes{node("pi1", "192.168.0.11"), node("pi2", "192.168.0.12")};
+  const PeerFacts facts = installed_peers(nodes, "pi3", true, tables, 1);
+  ASSERT_EQ(facts.peers.size(), 2u);
+  EXPECT_NE(facts.peers[0].name, facts.peers[1].name);
+  EXPECT_EQ(node_ids(facts.peers, tables).size(), 2u) << "each keeps its row";
+  for (const DesiredPeer& peer : installed_peers(nodes, "pi1", true, tables, 1).peers)
+    EXPECT_NE(peer.name, "pi1") << "whoever has this node's address is not this node";
 }
 
 TEST(InstalledPeers, EachVipKeepsTheOwnerThatItHas) {
