@@ -10,7 +10,7 @@ namespace xlb {
 
 namespace {
 
-// The first failures are nothing to speak of: versions grow old, servers restart.
+// The first failures of a sort are nothing to speak of: versions grow old, servers restart.
 constexpr unsigned kWorthMentioning = 3;
 // More objects than that many pages hold are no cluster that this program is for.
 constexpr unsigned kMostPages = 4000;
@@ -139,6 +139,9 @@ Watch::Reaction Watch::ended(Time now, double chance) {
 
 Watch::Reaction Watch::failed(const Failure& failure, Time now, double chance) {
   settle(now);
+  const auto sort = std::pair(failure.kind, failure.status);
+  alike_ = failures_ > 0 && sort == sort_ ? alike_ + 1 : 1;
+  sort_ = sort;
   Reaction reaction;
   const std::string about = " of " + subject_.resource;
   switch (failure.kind) {
@@ -152,14 +155,14 @@ Watch::Reaction Watch::failed(const Failure& failure, Time now, double chance) {
       }
       // A watch that was cut is begun again, and that is that; a server that cannot be reached is worth a word at
       // once.
-      if (opened_ && failures_ < kWorthMentioning) return reaction;
+      if (opened_ && alike_ < kWorthMentioning) return reaction;
       reaction.trouble = "the API server cannot be reached: " + failure.text;
       break;
     case Failure::Kind::status:
       return failed_status(failure, now, chance);
     case Failure::Kind::event:
       reaction = from_nothing(now, chance);
-      if (failures_ < kWorthMentioning) return reaction;
+      if (alike_ < kWorthMentioning) return reaction;
       reaction.trouble =
           "the API server ends each watch" + about + " (" + std::to_string(failure.status) + "): " + failure.text;
       break;
@@ -226,14 +229,16 @@ Watch::Reaction Watch::failed_status(const Failure& failure, Time now, double ch
     case 502:
     case 503:
       wait(now, chance, failure.retry_after);
-      if (failures_ < kWorthMentioning) return reaction;
       reaction.trouble = refused(failure);
       break;
     default:  // 410, 504 and whatever else may be due to the version or the token
       reaction = from_nothing(now, chance);
-      if (failures_ < kWorthMentioning) return reaction;
       reaction.trouble = refused(failure);
       break;
+  }
+  if (alike_ < kWorthMentioning) {
+    reaction.trouble.clear();
+    return reaction;
   }
   troubled_ = true;
   told_ = true;

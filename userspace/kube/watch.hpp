@@ -9,7 +9,8 @@
 //   410, by status or as an event      the version is too old
 //   504, "Too large resource version"  it is from the future: the server was restored from an older copy
 //   any other ERROR event, nonsense    whatever it meant, it was not said
-//   no line for 90 s                   bookmarks come every minute: nobody is there, or the version is from the future;
+//   no line for 90 s                   bookmarks come every minute: nobody is there, or the version is from the
+//   future;
 //                                      watches that something on the way cuts sooner count together
 //
 // Everything that fails is tried again later each time, by doubling, up to 30 s, at a random moment of the second
@@ -94,17 +95,19 @@ class Watch {
   Phase phase_ = Phase::list;
   bool under_way_ = false;
   bool opened_ = false;
-  std::string version_;        // to watch from
-  std::string more_;           // token of the next page
-  unsigned pages_ = 0;         // of this list that came
-  unsigned page_ = 0;          // smaller than the pace's, once a page was too long
+  std::string version_;  // to watch from
+  std::string more_;     // token of the next page
+  unsigned pages_ = 0;   // of this list that came
+  unsigned page_ = 0;    // smaller than the pace's, once a page was too long
   bool fresh_ = false;
-  unsigned failures_ = 0;  // in a row
+  unsigned failures_ = 0;                      // in a row
+  unsigned alike_ = 0;                         // of the same sort, in a row
+  std::pair<Failure::Kind, unsigned> sort_{};  // of the last one, with its status
   bool troubled_ = false;
   bool told_ = false;  // a trouble was told and its end was not
   Time next_{0};       // not before
-  Time heard_{0};    // the last line of this watch, or its beginning
-  Time unheard_{0};  // for how long watches before this one have said nothing
+  Time heard_{0};      // the last line of this watch, or its beginning
+  Time unheard_{0};    // for how long watches before this one have said nothing
   Time opened_at_{0};
 };
 

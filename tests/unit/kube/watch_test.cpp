@@ -296,8 +296,14 @@ TEST(Watch, HeedsRetryAfterWithinReason) {
 
 TEST(Watch, SaysWhatIsRefusedAndWhatToGrant) {
   Watch watch({"endpointslices", "discovery.k8s.io", false});
-  ASSERT_TRUE(watch.ask(0s, 0));
-  const auto reaction = watch.failed(status(403, "User \"x\" cannot list"), 0s, 0);
+  Watch::Reaction reaction;
+  for (int i = 0; i < 3; ++i) {
+    EXPECT_EQ(reaction.trouble, "") << "a server that starts forbids for a moment what it will grant";
+    EXPECT_FALSE(watch.troubled());
+    ASSERT_TRUE(watch.ask(watch.wake(), 0));
+    reaction =
+        watch.failed(status(403, "User \"x\" cannot list"), watch.wake() == Time::max() ? 0s : watch.wake(), 0);
+  }
   EXPECT_EQ(reaction.trouble,
             "the API server refuses to list endpointslices (403): User \"x\" cannot list; grant list and watch on "
             "endpointslices.discovery.k8s.io");
@@ -318,10 +324,23 @@ TEST(Watch, AKindThatMayBeMissingIsAbsent) {
   ASSERT_TRUE(watch.ask(60s, 0));
   EXPECT_EQ(watch.page("7", "", 60s, 0).objects, Objects::commit) << "somebody has brought it";
   Watch needed = services();
-  ASSERT_TRUE(needed.ask(0s, 0));
-  reaction = needed.failed(status(404), 0s, 0);
+  for (int i = 0; i < 3; ++i) {
+    ASSERT_TRUE(needed.ask(needed.wake(), 0));
+    reaction = needed.failed(status(404), 0s, 0);
+  }
   EXPECT_EQ(reaction.objects, Objects::keep);
   EXPECT_FALSE(reaction.trouble.empty());
+}
+
+TEST(Watch, ManySortsOfFailureAreAServerThatStarts) {
+  Watch watch = watching();
+  Watch::Reaction reaction = watch.failed({Kind::unreachable, 0, "reset", {}}, 20s, 0);
+  EXPECT_EQ(reaction.trouble, "");
+  for (const unsigned code : {403U, 429U, 403U, 503U, 410U, 429U, 504U}) {
+    ASSERT_TRUE(watch.ask(watch.wake(), 0));
+    reaction = watch.failed(status(code), 30s, 0);
+    EXPECT_EQ(reaction.trouble, "") << code;
+  }
 }
 
 TEST(Watch, OrdinaryLifeIsNotSpokenOf) {
