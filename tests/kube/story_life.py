@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import signal
 
-from lab.lab import FIRST_VIP
+from lab.lab import FIRST_VIP, Node
 
 from .nodes import NodesStory
 from .story_services import ADVERTISEMENT, POOL, pool
@@ -45,6 +45,24 @@ class Life(NodesStory):
         self.wait_for("third", ["192.168.0.202"], within=60)
         self.start(leader)
         self.assertEqual(self.addresses("web"), [FIRST_VIP])
+
+    def test_a_cordoned_node_hands_over_until_it_is_uncordoned(self) -> None:
+        self.control.apply(pool("home", POOL), ADVERTISEMENT)
+        self.service("moved")
+        address = self.until("it has an address", lambda: self.addresses("moved"))[0]  # type: ignore[index]
+        node = self.until("one node answers", lambda: self.owner(address))
+        assert isinstance(node, Node)
+        self.assertIn("not cordoned", node.lb("drain", "--if-cordoned").stdout)
+        self.kubectl("cordon", node.role)
+        self.until("it is handed over", lambda: "for no VIP" in node.lb("drain", "--if-cordoned", check=False).stdout, within=40)
+        self.assertNotEqual(self.until("another node answers", lambda: self.owner(address)), node)
+        self.daemons[node].send_signal(signal.SIGTERM)
+        self.daemons[node].wait(10)
+        self.start(node)
+        self.assertTrue(node.lb_json("status")["draining"], "whoever comes next goes on draining")
+        self.kubectl("uncordon", node.role)
+        self.until("it takes part again", lambda: not node.lb_json("status")["draining"])
+        self.kubectl("delete", "service", "moved")
 
     @staticmethod
     def kept(node) -> str:  # type: ignore[no-untyped-def]

@@ -136,7 +136,7 @@ int drain(const Context& context, const std::string& timeout, bool if_cordoned) 
   std::string said;
   for (;;) {
     // Asking again does no harm: the daemon hands over at its own pace and says how far it is.
-    auto told = ask_cluster(context, "drain", DrainRequest{});
+    auto told = ask_cluster(context, "drain", DrainRequest{if_cordoned});
     if (!told) return fail(told.error());
     if (told->is_null()) return fail(Error{std::string("drain: ") + kNoDaemon});
     const auto state = told->at("state").get<std::string>();

@@ -16,7 +16,8 @@ class ClusterView {
   [[nodiscard]] virtual const std::vector<VipView>& vips() const = 0;    // by address
   [[nodiscard]] virtual Drain drained() const = 0;
   // Begin, and return at once: drained() and vips() tell how far it is. Asked again, they do no harm.
-  virtual Result<void> drain() = 0;
+  // `for_cordon`: until Kubernetes has the node uncordoned.
+  virtual Result<void> drain(bool for_cordon) = 0;
   virtual Result<void> undrain() = 0;
 };
 

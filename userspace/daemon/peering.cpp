@@ -20,6 +20,7 @@ namespace {
 
 using namespace std::chrono_literals;
 
+constexpr const char* kForCordon = "cordoned";  // in the marker of a node that drains
 constexpr auto kLeaseRenewal = 100ms;
 constexpr auto kListedAgain = 1s;        // until the MACs of listed peers are looked for again
 constexpr auto kSealedRemembered = 2s;   // many statement intervals
@@ -89,7 +90,16 @@ Result<void> Peering::settle(PassFacts found) {
   tell_peers(write_peers());
   declare();
   step();
+  mind_cordon();
   return opened;
+}
+
+// A pod that is replaced on a cordoned node goes on draining; when the node is wanted again, so are its addresses.
+void Peering::mind_cordon() {
+  if (!draining_ || !for_cordon_) return;
+  const auto self = std::find_if(found_.nodes.begin(), found_.nodes.end(), [&](const Node& node) { return node.name == settings_.node; });
+  if (self == found_.nodes.end() || self->cordoned) return;
+  if (auto ended = set_draining(false, false); !ended) log_.say(Severity::error, "draining not ended", {{"reason", ended.error().text}});
 }
 
 Result<void> Peering::join() {
@@ -119,7 +129,10 @@ Result<void> Peering::join() {
     if (!peer.macs.empty())
       company_->peers[peer.name] = {{peer.attach_ifindex, peer.vlan}, peer.macs.front(), peer.addresses, peer.alive};
   company_->assembly.set_incarnation(incarnation_);
-  draining_ = std::filesystem::exists(settings_.drain_marker());
+  std::string why;
+  std::ifstream marker(settings_.drain_marker());
+  draining_ = marker.is_open();
+  for_cordon_ = static_cast<bool>(std::getline(marker, why)) && why == kForCordon;
   log_.say(Severity::info, "joined",
            {{"incarnation", std::to_string(incarnation_)},
             {"adopted", std::to_string(adopted.size())},
@@ -455,16 +468,19 @@ void Peering::tell_peers(const std::vector<const PeerView*>& turned) {
 }
 
 // Kept in the run directory: a daemon that is replaced meanwhile goes on draining, a machine that boots again does not.
-Result<void> Peering::set_draining(bool draining) {
+Result<void> Peering::set_draining(bool draining, bool for_cordon) {
   if (draining_ == draining) return {};
   std::error_code problem;
   if (draining) {
-    if (!std::ofstream(settings_.drain_marker())) return Error{"cannot write " + settings_.drain_marker().string()};
+    std::ofstream marker(settings_.drain_marker());
+    if (for_cordon) marker << kForCordon << "\n";
+    if (!marker.flush()) return Error{"cannot write " + settings_.drain_marker().string()};
   } else if (std::filesystem::remove(settings_.drain_marker(), problem); problem) {
     return Error{"cannot remove " + settings_.drain_marker().string() + ": " + problem.message()};
   }
   log_.say(Severity::info, draining ? "draining" : "draining ended");
   draining_ = draining;
+  for_cordon_ = for_cordon;
   declare();
   step();
   return {};

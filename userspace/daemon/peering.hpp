@@ -60,8 +60,8 @@ class Peering final : public ClusterView {
   [[nodiscard]] const std::vector<PeerView>& peers() const override { return company_->cluster.peers(); }
   [[nodiscard]] const std::vector<VipView>& vips() const override { return company_->cluster.vips(); }
   [[nodiscard]] Drain drained() const override { return company_->cluster.drain(); }
-  Result<void> drain() override { return set_draining(true); }
-  Result<void> undrain() override { return set_draining(false); }
+  Result<void> drain(bool for_cordon) override { return set_draining(true, for_cordon); }
+  Result<void> undrain() override { return set_draining(false, false); }
 
  private:
   // Where a peer is: the link and the MAC that its last statement came from by itself.
@@ -121,7 +121,8 @@ class Peering final : public ClusterView {
   void tell_peers(const std::vector<const PeerView*>& turned);
   [[nodiscard]] bool forwards(const PeerView& peer, const Whereabouts& where) const;
   void renew_lease();
-  Result<void> set_draining(bool draining);
+  Result<void> set_draining(bool draining, bool for_cordon);
+  void mind_cordon();
   Result<std::uint64_t> new_incarnation();
 
   Loop& loop_;
@@ -135,6 +136,7 @@ class Peering final : public ClusterView {
   std::optional<Company> company_;
   PeerCounts counts_;
   bool draining_ = false;
+  bool for_cordon_ = false;  // it drains because its node is cordoned
   std::uint64_t incarnation_ = 0, incarnations_end_ = 0;  // the end: this one would have to be written first
   std::map<Address, Digest> digests_;  // of what VIPs are ranked by
   std::map<std::pair<Refusal, Mac>, Instant> refusals_said_;

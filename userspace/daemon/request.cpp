@@ -111,7 +111,9 @@ Json demand_json(const Demand& demand) {
           [](const TraceRequest& trace) { return Json{{"verb", "trace"}, {"every", trace.every}}; },
           [](const ClusterRequest&) { return Json{{"verb", "cluster"}}; },
           [](const WhyRequest& why) { return Json{{"verb", "why"}, {"vip", why.vip.text()}}; },
-          [](const DrainRequest&) { return Json{{"verb", "drain"}}; },
+          [](const DrainRequest& drain) {
+            return drain.for_cordon ? Json{{"verb", "drain"}, {"for_cordon", true}} : Json{{"verb", "drain"}};
+          },
           [](const UndrainRequest&) { return Json{{"verb", "undrain"}}; },
       },
       demand);
@@ -142,7 +144,7 @@ Demand demand_from(const Json& json) {
   if (verb == "trace") return TraceRequest{json.at("every").get<std::uint32_t>()};
   if (verb == "cluster") return ClusterRequest{};
   if (verb == "why") return WhyRequest{address_from(json.at("vip"))};
-  if (verb == "drain") return DrainRequest{};
+  if (verb == "drain") return DrainRequest{json.value("for_cordon", false)};
   if (verb == "undrain") return UndrainRequest{};
   throw Json::other_error::create(501, "verb \"" + verb + "\" is not known", &json);
 }
@@ -314,17 +316,17 @@ bool asks_cluster(const Demand& demand) {
 Result<ClusterAnswer> answer(const Demand& demand, ClusterView* cluster) {
   const auto said = [](const Json& json) { return ClusterAnswer{json.dump(-1, ' ', false, Json::error_handler_t::replace)}; };
   const Error alone{"this node keeps no peers, so nobody could take its VIPs over: xdp-lb peer add NAME IP"};
-  const auto drained = [&](Result<void> (ClusterView::*begin)()) -> Result<ClusterAnswer> {
+  const auto drained = [&](const auto& begin) -> Result<ClusterAnswer> {
     if (!cluster) return alone;
-    if (auto begun = (cluster->*begin)(); !begun) return begun.error();
+    if (auto begun = begin(); !begun) return begun.error();
     return said(drain_document(*cluster));
   };
   return std::visit(
       Overloaded{
           [&](const ClusterRequest&) -> Result<ClusterAnswer> { return said(cluster ? cluster_document(*cluster, read_clocks()) : Json()); },
           [&](const WhyRequest& why) -> Result<ClusterAnswer> { return said(cluster ? why_document(*cluster, why.vip) : Json()); },
-          [&](const DrainRequest&) { return drained(&ClusterView::drain); },
-          [&](const UndrainRequest&) { return drained(&ClusterView::undrain); },
+          [&](const DrainRequest& drain) { return drained([&] { return cluster->drain(drain.for_cordon); }); },
+          [&](const UndrainRequest&) { return drained([&] { return cluster->undrain(); }); },
           [](const auto&) -> Result<ClusterAnswer> { return Error{"this is done, not asked: it has no document"}; },
       },
       demand);

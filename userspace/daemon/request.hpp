@@ -29,7 +29,9 @@ struct TraceRequest { std::uint32_t every = 1; };
 // Questions about the cluster, which only a running daemon knows; answered by a ClusterAnswer.
 struct ClusterRequest {};
 struct WhyRequest { Address vip; };
-struct DrainRequest {};
+struct DrainRequest {
+  bool for_cordon = false;  // ends by itself when the node is not cordoned any more
+};
 struct UndrainRequest {};
 
 using Demand = std::variant<ApplyRequest, DeleteRequest, AttachWish, DetachRequest, UpgradeRequest, TraceRequest, ClusterRequest,

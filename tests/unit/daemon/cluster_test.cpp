@@ -21,7 +21,7 @@ class Told : public ClusterView {
   [[nodiscard]] const std::vector<PeerView>& peers() const override { return peer_views; }
   [[nodiscard]] const std::vector<VipView>& vips() const override { return vip_views; }
   [[nodiscard]] Drain drained() const override { return state; }
-  Result<void> drain() override { return begin(Drain::handing_over); }
+  Result<void> drain(bool) override { return begin(Drain::handing_over); }
   Result<void> undrain() override { return begin(Drain::none); }
 
  private:

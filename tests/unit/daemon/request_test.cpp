@@ -38,7 +38,8 @@ TEST(RequestTest, EveryDemandSurvivesTheSocket) {
   EXPECT_TRUE(std::holds_alternative<UpgradeRequest>(round_trip({"", "", "", UpgradeRequest{}}).demand));
   EXPECT_EQ(std::get<TraceRequest>(round_trip({"", "", "", TraceRequest{16}}).demand).every, 16u);
   EXPECT_TRUE(std::holds_alternative<ClusterRequest>(round_trip({"", "", "", ClusterRequest{}}).demand));
-  EXPECT_TRUE(std::holds_alternative<DrainRequest>(round_trip({"", "", "", DrainRequest{}}).demand));
+  EXPECT_FALSE(std::get<DrainRequest>(round_trip({"", "", "", DrainRequest{}}).demand).for_cordon);
+  EXPECT_TRUE(std::get<DrainRequest>(round_trip({"", "", "", DrainRequest{true}}).demand).for_cordon);
   EXPECT_TRUE(std::holds_alternative<UndrainRequest>(round_trip({"", "", "", UndrainRequest{}}).demand));
   const auto why = round_trip({"", "", "", WhyRequest{fake::address("fd00::200")}});
   EXPECT_EQ(std::get<WhyRequest>(why.demand).vip, fake::address("fd00::200"));
