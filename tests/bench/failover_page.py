@@ -98,7 +98,10 @@ def _judge_dsr(record: dict) -> Iterable[Judged]:
 
 
 # What is known about a target that is missed, by the words that its line begins with.
-REASONS: dict[str, str] = {}
+REASONS: dict[str, str] = {
+    "false alarms": "no daemon lost a peer in these minutes. The move is the VIP going to the best node thirty seconds after the start "
+                    "(fail-back); the program has waited for that before it begins since this was measured",
+}
 
 
 def why(missed: Judged) -> str:
