@@ -231,7 +231,9 @@ AllocatorOrders ApiAllocator::step(const Objects& objects, const ApiState& state
       continue;
     }
     if (api.allocated_from.empty()) continue;
-    const bool other = std::any_of(objects.services.begin(), objects.services.end(), [&](const Service& s) { return s.name == name && wants_address(s); });
+    const ObjectName& who = name;
+    const bool other = std::any_of(objects.services.begin(), objects.services.end(),
+                                   [&](const Service& service) { return service.name == who && wants_address(service); });
     if (!other) orders.statuses.push_back({name, api.identity, {}, {}, "it is no Service of type LoadBalancer any more"});
   }
 

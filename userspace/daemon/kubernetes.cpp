@@ -272,8 +272,9 @@ void Kubernetes::report_announced() {
   }
   for (const auto& [name, service] : wanted) {
     write("ServiceL2Status " + name, make_l2_status(settings_.writer, service),
-          [this, name, service, links = announced_[service]](const ApiAnswer& answer) {
-            if (answer.good()) write("ServiceL2Status " + name, fill_l2_status(settings_.writer, service, links), {});
+          [this, thing = "ServiceL2Status " + name, fill = fill_l2_status(settings_.writer, service, announced_[service])](
+              const ApiAnswer& answer) {
+            if (answer.good()) write(thing, fill, {});
           });
   }
 }

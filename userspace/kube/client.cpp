@@ -123,7 +123,7 @@ Result<std::unique_ptr<ApiServer::Client>> ApiServer::Client::start(ApiCredentia
   auto transport = Transport::open(**curl);
   if (!transport) return transport.error();
   std::unique_ptr<Client> client(
-      new Client(**curl, std::move(credentials), std::move(*identity), std::move(settings)));
+      new Client(std::move(credentials), std::move(*identity), std::move(settings)));
   client->transport_ = std::move(*transport);
   client->ready_ = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
   if (client->ready_ < 0) return Error{std::string("eventfd: ") + std::strerror(errno)};
@@ -133,7 +133,7 @@ Result<std::unique_ptr<ApiServer::Client>> ApiServer::Client::start(ApiCredentia
   pthread_sigmask(SIG_SETMASK, &all, &before);
   pthread_attr_t attributes;
   pthread_attr_init(&attributes);
-  pthread_attr_setstacksize(&attributes, std::max<std::size_t>(kStackBytes, PTHREAD_STACK_MIN));
+  pthread_attr_setstacksize(&attributes, std::max(kStackBytes, static_cast<std::size_t>(PTHREAD_STACK_MIN)));
   const int failed = pthread_create(&client->thread_, &attributes, &Client::enter, client.get());
   pthread_attr_destroy(&attributes);
   pthread_sigmask(SIG_SETMASK, &before, nullptr);
@@ -142,9 +142,8 @@ Result<std::unique_ptr<ApiServer::Client>> ApiServer::Client::start(ApiCredentia
   return client;
 }
 
-ApiServer::Client::Client(const CurlTable& curl, ApiCredentials credentials, Identity identity, ApiSettings settings)
-    : curl_(curl),
-      credentials_(std::move(credentials)),
+ApiServer::Client::Client(ApiCredentials credentials, Identity identity, ApiSettings settings)
+    : credentials_(std::move(credentials)),
       identity_(std::move(identity)),
       settings_(std::move(settings)),
       random_(std::random_device()()) {
@@ -293,7 +292,7 @@ void ApiServer::Client::begin(Followed& followed, const Watch::Question& questio
   if (question.watch) {
     ++counts_.watches;
     exchange.longest_line = kMaxLineBytes;
-    exchange.opened = [this, &followed] { followed.watch.opened(now()); };
+    exchange.opened = [&followed] { followed.watch.opened(now()); };
     exchange.line = [this, &followed](std::string_view line) { return heard(followed, line); };
     followed.call = transport_->begin(std::move(exchange), identity_,
                                       [this, &followed](const Outcome& outcome) { watch_ended(followed, outcome); });

@@ -55,7 +55,7 @@ class ApiServer::Client {
     bool again = false;  // it was refused for its credentials once, and sent with new ones
   };
 
-  Client(const CurlTable& curl, ApiCredentials credentials, Identity identity, ApiSettings settings);
+  Client(ApiCredentials credentials, Identity identity, ApiSettings settings);
 
   // ---- the client's thread ----
   static void* enter(void* client);
@@ -78,7 +78,6 @@ class ApiServer::Client {
   void publish();
   void signal() const;
 
-  const CurlTable& curl_;
   ApiCredentials credentials_;
   Identity identity_;
   const ApiSettings settings_;
