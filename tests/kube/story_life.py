@@ -14,6 +14,9 @@ from .story_services import ADVERTISEMENT, POOL, pool
 class Life(NodesStory):
     NODES = 2
 
+    def tearDown(self) -> None:
+        self.kubectl("delete", "services", "--selector", "!provider")
+
     def test_without_the_api_server(self) -> None:
         self.control.apply(pool("home", POOL), ADVERTISEMENT)
         self.service("web")
@@ -62,7 +65,6 @@ class Life(NodesStory):
         self.assertTrue(node.lb_json("status")["draining"], "whoever comes next goes on draining")
         self.kubectl("uncordon", node.role)
         self.until("it takes part again", lambda: not node.lb_json("status")["draining"])
-        self.kubectl("delete", "service", "moved")
 
     @staticmethod
     def kept(node) -> str:  # type: ignore[no-untyped-def]

@@ -33,7 +33,7 @@ const std::array<ApiKindInfo, kApiKinds>& table() {
        kCore,
        false,
        false,
-       {"metadata.managedFields", "metadata.annotations", "status.images", "spec"}},
+       {"metadata.managedFields", "metadata.annotations", "status.images", "spec.taints", "spec.podCIDRs"}},
       {"Namespace", "namespaces", "", kCore, false, false, {"metadata.managedFields", "metadata.annotations"}},
       {"Pod",
        "pods",

@@ -191,11 +191,12 @@ TEST(ApiKinds, SliceWithConditionsThatAreNotKnown) {
 TEST(ApiKinds, Node) {
   const auto object = read(
       ApiKind::nodes,
-      R"({"metadata":{"name":"pi1","resourceVersion":"7","labels":{"a":"b"}},"spec":{"podCIDR":"x"},"status":{"addresses":[{"type":"InternalIP","address":"192.168.0.11"},{"type":"InternalIP","address":"fd00::11"},{"type":"Hostname","address":"pi1"}],"conditions":[{"type":"Ready","status":"False"},{"type":"NetworkUnavailable","status":"True"}],"images":[{}]}})");
+      R"({"metadata":{"name":"pi1","resourceVersion":"7","labels":{"a":"b"}},"spec":{"podCIDR":"x","unschedulable":true},"status":{"addresses":[{"type":"InternalIP","address":"192.168.0.11"},{"type":"InternalIP","address":"fd00::11"},{"type":"Hostname","address":"pi1"}],"conditions":[{"type":"Ready","status":"False"},{"type":"NetworkUnavailable","status":"True"}],"images":[{}]}})");
   const auto& node = std::get<Node>(object.value);
   EXPECT_EQ(node.name, "pi1");
   EXPECT_EQ(node.addresses.size(), 2U);
   EXPECT_TRUE(node.network_unavailable);
+  EXPECT_TRUE(node.cordoned);
   EXPECT_EQ(node.labels.at("a"), "b");
 }
 
