@@ -113,12 +113,12 @@ AllocatorOrders ApiAllocator::step(const Objects& objects, const ApiState& state
   std::map<Address, std::string> taken = avoid;
   taken.insert(book.unreadable.begin(), book.unreadable.end());
   for (const auto& [address, lease] : book.leases) {
-    bool known = true;
+    bool used = false;  // whoever shares it with one that is gone keeps it
     for (const AddressUser& user : lease.users) {
       leased[user.uid].push_back(address);
-      known = known && by_uid.contains(user.uid);
+      used = used || by_uid.contains(user.uid);
     }
-    if (!known) taken.emplace(address, address.text() + " is being given back by a Service that is gone");
+    if (!used) taken.emplace(address, address.text() + " is being given back by a Service that is gone");
   }
 
   // ---- which addresses each Service should have
@@ -140,7 +140,6 @@ AllocatorOrders ApiAllocator::step(const Objects& objects, const ApiState& state
   }
   Allocation allocation = allocate(served, held, taken);
   allocation.refusals.insert(contradictions.begin(), contradictions.end());
-  // An address under a Lease that still names somebody who moves away is another's until the Lease is free.
   orders.wanted = allocation.held;
 
   const auto wants = [&](const std::string& uid, const Address& address) {
@@ -193,7 +192,7 @@ AllocatorOrders ApiAllocator::step(const Objects& objects, const ApiState& state
     const std::vector<Address>& shown = api->second.ingress;
     if (contested(api->second)) {
       const std::string why = "the address in the status is overwritten by somebody else with " + quoted(shown) +
-                              ": is another load balancer running? (k3s: start the servers with --disable servicelb; MetalLB: xdp-lb migrate)";
+                              ": is another load balancer running? (k3s: start the servers with --disable servicelb)";
       orders.refusals[service.name] = why;
       if (said_[uid] != why) orders.notices.push_back({service.name, uid, true, "LoadBalancerFailed", why});
       said_[uid] = why;
@@ -256,18 +255,19 @@ Assignments given_by_api(const Objects& objects, const ApiState& state, const As
   Assignments given;
   const LeaseBook book(state);
   for (const Service& service : objects.services) {
+    if (!service.load_balancer_class.empty() || !wants_address(service)) continue;
+    // Every one has a row, be it empty: what is not decided here would be decided by each node for itself.
+    Assignment& assignment = given[service.name];
     const auto api = state.services.find(service.name);
-    if (api == state.services.end() || api->second.identity.deleting || !service.load_balancer_class.empty() || !wants_address(service))
-      continue;
+    if (api == state.services.end()) continue;
     const auto old = before.find(service.name);
-    Assignment assignment{{}, api->second.allocated_from};
+    assignment.pool = api->second.allocated_from;
     for (const Address& address : api->second.ingress) {
       const auto lease = book.leases.find(address);
       const bool kept = lease == book.leases.end() && !book.unreadable.contains(address) && old != before.end() &&
                         has(old->second.addresses, address);
       if (kept || (lease != book.leases.end() && lease->second.serves(api->second.identity.uid))) add(assignment.addresses, address);
     }
-    given[service.name] = std::move(assignment);
   }
   return given;
 }

@@ -166,6 +166,28 @@ TEST_F(ApiAllocatorTest, UnderASharingKeyOneLeaseServesBoth) {
   EXPECT_EQ(given("web"), "192.168.0.200");
 }
 
+TEST_F(ApiAllocatorTest, WhoSharedWithOneThatIsGoneIsNotMoved) {
+  Service quic = service("quic", {udp(443)}), web = service("web", {tcp(443)});
+  quic.sharing_key = web.sharing_key = "http3";
+  server.add(quic);
+  server.add(web);
+  settle();
+  server.remove("quic");
+  const AllocatorOrders orders = step();
+  EXPECT_TRUE(orders.claims.empty());
+  EXPECT_EQ(orders.wanted.at({"default", "web"}).addresses, std::vector<Address>{address("192.168.0.200")});
+  EXPECT_EQ(orders.releases.size(), 1u);
+}
+
+TEST_F(ApiAllocatorTest, NoServiceIsLeftForNodesToDecide) {
+  server.add("web");
+  settle();
+  server.state.services[{"default", "web"}].identity.deleting = true;
+  EXPECT_EQ(given("web"), "192.168.0.200") << "served until it is gone";
+  server.state.services.clear();
+  EXPECT_EQ(given("web"), "");
+}
+
 TEST_F(ApiAllocatorTest, ARefusalIsSaidOnceInMetalLbsWords) {
   Service web = service("web");
   web.requested = {address("10.0.0.1")};
