@@ -346,7 +346,7 @@ void ApiServer::Client::watch_ended(Followed& followed, const Outcome& outcome) 
   } else if (outcome.too_long) {
     fail(followed, {Kind::too_long, outcome.status, "a line of more than 4 MiB", {}});
   } else if (!outcome.error.empty() || outcome.status == 0) {
-    fail(followed, {Kind::unreachable, 0, outcome.error, {}});
+    fail(followed, {outcome.cut ? Kind::cut : Kind::unreachable, 0, outcome.error, {}});
   } else if (outcome.status != 200) {
     fail(followed, {Kind::status, outcome.status, parse_status(outcome.body).message, outcome.retry_after});
   } else {
@@ -360,7 +360,7 @@ void ApiServer::Client::list_ended(Followed& followed, const Outcome& outcome) {
   if (outcome.too_long) {
     fail(followed, {Kind::too_long, outcome.status, "a page of more than 32 MiB", {}});
   } else if (!outcome.error.empty() || outcome.status == 0) {
-    fail(followed, {Kind::unreachable, 0, outcome.error, {}});
+    fail(followed, {outcome.cut ? Kind::cut : Kind::unreachable, 0, outcome.error, {}});
   } else if (outcome.status != 200) {
     fail(followed, {Kind::status, outcome.status, parse_status(outcome.body).message, outcome.retry_after});
   } else {
@@ -387,7 +387,9 @@ void ApiServer::Client::fail(Followed& followed, const Watch::Failure& failure) 
   ++counts_.failures;
   react(followed, followed.watch.failed(failure, now(), chance()));
   // A client certificate that has expired shows as a connection that fails.
-  if (failure.kind == Watch::Failure::Kind::unreachable) renew_identity(30s);
+  if (failure.kind == Watch::Failure::Kind::unreachable || failure.kind == Watch::Failure::Kind::cut) {
+    renew_identity(30s);
+  }
 }
 
 void ApiServer::Client::react(Followed& followed, const Watch::Reaction& reaction) {

@@ -30,6 +30,13 @@ curl_socket_t open_socket(void* /*ours*/, curlsocktype /*purpose*/, curl_sockadd
   return fd;
 }
 
+// Other exchanges of one connection end so, too, when the server ends it by what it answers to one of them: an API
+// server does with each 401.
+bool was_cut(CURLcode code) {
+  return code == CURLE_HTTP2 || code == CURLE_HTTP2_STREAM || code == CURLE_GOT_NOTHING ||
+         code == CURLE_PARTIAL_FILE || code == CURLE_SEND_ERROR || code == CURLE_RECV_ERROR;
+}
+
 curl_blob blob_of(const std::string& text) {
   return {const_cast<char*>(text.data()), text.size(), CURL_BLOB_COPY};
 }
@@ -230,6 +237,7 @@ Result<void> Transport::turn(std::chrono::milliseconds longest) {
       outcome.retry_after = std::chrono::seconds(std::clamp<curl_off_t>(retry_after, 0, 86'400));
       if (message->data.result != CURLE_OK && !outcome.too_long && !outcome.stopped) {
         outcome.error = call->words[0] != '\0' ? call->words.data() : curl_.easy_strerror(message->data.result);
+        outcome.cut = was_cut(message->data.result);
       }
       ended_.emplace_back(call->id, std::move(outcome));
     }

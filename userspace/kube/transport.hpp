@@ -39,6 +39,7 @@ struct Outcome {
   unsigned status = 0;    // 0: no answer
   std::string body;       // unless it went out in lines
   std::string error;      // no answer, or not all of one: why
+  bool cut = false;       // that was the end of a connection that had been made
   bool too_long = false;  // the body, or a line
   bool stopped = false;   // by `line`
   std::chrono::seconds retry_after{0};

@@ -137,8 +137,33 @@ Watch::Reaction Watch::ended(Time now, double chance) {
   return {};
 }
 
+// Whatever was asked, by another connection.
+Watch::Reaction Watch::again(Time now, double chance) {
+  fresh_ = true;
+  if (opened_) unheard_ += now - heard_;
+  if (unheard_ >= pace_.silence) return from_nothing(now, chance);
+  wait(now, chance);
+  return {};
+}
+
+// A cut says little by itself. Cuts between other failures neither hide what those say nor count with them.
+Watch::Reaction Watch::cut(const Failure& failure, Time now, double chance) {
+  if (failures_ == 0) {
+    cuts_ = 0;
+    alike_ = 0;
+  }
+  Reaction reaction = again(now, chance);
+  if (++cuts_ < kWorthMentioning) return reaction;
+  reaction.trouble = "the API server's connections are cut before it has answered: " + failure.text;
+  troubled_ = true;
+  told_ = true;
+  return reaction;
+}
+
 Watch::Reaction Watch::failed(const Failure& failure, Time now, double chance) {
   settle(now);
+  if (failure.kind == Failure::Kind::cut) return cut(failure, now, chance);
+  cuts_ = 0;
   const auto sort = std::pair(failure.kind, failure.status);
   alike_ = failures_ > 0 && sort == sort_ ? alike_ + 1 : 1;
   sort_ = sort;
@@ -146,18 +171,11 @@ Watch::Reaction Watch::failed(const Failure& failure, Time now, double chance) {
   const std::string about = " of " + subject_.resource;
   switch (failure.kind) {
     case Failure::Kind::unreachable:
-      fresh_ = true;
-      if (opened_) unheard_ += now - heard_;
-      if (unheard_ >= pace_.silence) {
-        reaction = from_nothing(now, chance);
-      } else {
-        wait(now, chance);
-      }
-      // A watch that was cut is begun again, and that is that; a server that cannot be reached is worth a word at
-      // once.
-      if (opened_ && alike_ < kWorthMentioning) return reaction;
+      reaction = again(now, chance);
       reaction.trouble = "the API server cannot be reached: " + failure.text;
       break;
+    case Failure::Kind::cut:
+      break;  // seen to above
     case Failure::Kind::status:
       return failed_status(failure, now, chance);
     case Failure::Kind::event:

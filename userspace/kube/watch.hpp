@@ -60,7 +60,7 @@ class Watch {
   };
 
   struct Failure {
-    enum class Kind : std::uint8_t { unreachable, status, event, too_long, nonsense };
+    enum class Kind : std::uint8_t { unreachable, cut, status, event, too_long, nonsense };
     Kind kind = Kind::unreachable;
     unsigned status = 0;  // of `status` and `event`
     std::string text;     // what was said
@@ -85,6 +85,8 @@ class Watch {
 
   void wait(Time now, double chance, Time at_least = Time{0});
   Reaction from_nothing(Time now, double chance);
+  Reaction again(Time now, double chance);
+  Reaction cut(const Failure& failure, Time now, double chance);
   [[nodiscard]] std::string verb() const { return phase_ == Phase::list ? "list" : "watch"; }
   [[nodiscard]] std::string refused(const Failure& failure) const;
   Reaction failed_status(const Failure& failure, Time now, double chance);
@@ -103,6 +105,7 @@ class Watch {
   unsigned failures_ = 0;                      // in a row
   unsigned alike_ = 0;                         // of the same sort, in a row
   std::pair<Failure::Kind, unsigned> sort_{};  // of the last one, with its status
+  unsigned cuts_ = 0;                          // since something else has happened
   bool troubled_ = false;
   bool told_ = false;  // a trouble was told and its end was not
   Time next_{0};       // not before

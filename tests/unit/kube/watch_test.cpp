@@ -80,7 +80,7 @@ TEST(Watch, AShortWatchIsAFailure) {
 TEST(Watch, ACutConnectionGoesOnWhereItWas) {
   Watch watch = watching();
   watch.line("105", 15s);
-  const auto reaction = watch.failed({Kind::unreachable, 0, "reset", {}}, 20s, 0);
+  const auto reaction = watch.failed({Kind::cut, 0, "reset", {}}, 20s, 0);
   EXPECT_TRUE(reaction.trouble.empty()) << "nothing to speak of yet";
   EXPECT_EQ(reaction.objects, Objects::keep);
   const auto question = watch.ask(watch.wake(), 0);
@@ -187,7 +187,7 @@ TEST(Watch, WatchesThatAreCutSoonAreSilentTogether) {
   watch.ended(40s, 0);
   EXPECT_NE(next_query(watch).find("resourceVersion=100"), std::string::npos);
   watch.opened(40s);
-  watch.failed({Kind::unreachable, 0, "reset by something on the way", {}}, 80s, 0);
+  watch.failed({Kind::cut, 0, "reset by something on the way", {}}, 80s, 0);
   EXPECT_NE(next_query(watch).find("resourceVersion=100"), std::string::npos);
   watch.opened(81s);
   EXPECT_LT(watch.wake(), 92s);
@@ -209,7 +209,7 @@ TEST(Watch, ALineMakesUpForSilence) {
 TEST(Watch, ATimeWithoutAServerIsNoSilence) {
   Watch watch = watching();
   watch.line("101", 1s);
-  watch.failed({Kind::unreachable, 0, "reset", {}}, 30s, 0);
+  watch.failed({Kind::cut, 0, "reset", {}}, 30s, 0);
   Time now = watch.wake();
   while (now < 10min) {
     ASSERT_TRUE(watch.ask(now, 0));
@@ -277,7 +277,7 @@ TEST(Watch, AWatchThatHoldsEndsIt) {
   EXPECT_FALSE(watch.tick(now + 9s, 0).over);
   EXPECT_TRUE(watch.tick(now + 10s, 0).over);
   EXPECT_FALSE(watch.tick(now + 11s, 0).over) << "once";
-  watch.failed({Kind::unreachable, 0, "reset", {}}, now + 20s, 0);
+  watch.failed({Kind::cut, 0, "reset", {}}, now + 20s, 0);
   EXPECT_EQ(watch.wake() - (now + 20s), 50ms);
 }
 
@@ -334,13 +334,41 @@ TEST(Watch, AKindThatMayBeMissingIsAbsent) {
 
 TEST(Watch, ManySortsOfFailureAreAServerThatStarts) {
   Watch watch = watching();
-  Watch::Reaction reaction = watch.failed({Kind::unreachable, 0, "reset", {}}, 20s, 0);
+  Watch::Reaction reaction = watch.failed({Kind::cut, 0, "reset", {}}, 20s, 0);
   EXPECT_EQ(reaction.trouble, "");
   for (const unsigned code : {403U, 429U, 403U, 503U, 410U, 429U, 504U}) {
     ASSERT_TRUE(watch.ask(watch.wake(), 0));
     reaction = watch.failed(status(code), 30s, 0);
     EXPECT_EQ(reaction.trouble, "") << code;
   }
+}
+
+TEST(Watch, ConnectionsThatAServerCutsDoNotHideWhatItAnswers) {
+  Watch watch = services();
+  std::vector<std::string> troubles;
+  // An API server ends the connection of whatever it has answered by 401, other questions on it included.
+  for (const unsigned code : {401U, 0U, 401U, 0U, 0U, 401U}) {
+    ASSERT_TRUE(watch.ask(watch.wake(), 0));
+    const Watch::Failure failure = code == 0 ? Watch::Failure{Kind::cut, 0, "GOAWAY", {}} : status(code);
+    const auto reaction = watch.failed(failure, watch.wake(), 0);
+    if (!reaction.trouble.empty()) troubles.push_back(reaction.trouble);
+  }
+  ASSERT_EQ(troubles.size(), 1U) << testing::PrintToString(troubles);
+  EXPECT_TRUE(troubles[0].starts_with("the API server does not know us (401)")) << troubles[0];
+}
+
+TEST(Watch, NothingButCutsIsSaid) {
+  Watch watch = services();
+  Watch::Reaction reaction;
+  for (int i = 0; i < 3; ++i) {
+    EXPECT_EQ(reaction.trouble, "") << i;
+    const auto question = watch.ask(watch.wake(), 0);
+    ASSERT_TRUE(question);
+    EXPECT_EQ(question->fresh_connection, i > 0);
+    reaction = watch.failed({Kind::cut, 0, "nothing came", {}}, watch.wake(), 0);
+  }
+  EXPECT_EQ(reaction.trouble, "the API server's connections are cut before it has answered: nothing came");
+  EXPECT_TRUE(watch.troubled());
 }
 
 TEST(Watch, OrdinaryLifeIsNotSpokenOf) {
@@ -389,7 +417,7 @@ TEST(Watch, NeverStopsAndNeverHurries) {
         constexpr unsigned codes[] = {401, 403, 404, 410, 429, 500, 503, 504, 302, 0};
         const unsigned code = codes[std::uniform_int_distribution<std::size_t>(0, 9)(random)];
         if (code == 0) {
-          watch.failed({Kind::unreachable, 0, "x", {}}, now, chance());
+          watch.failed({step % 2 == 0 ? Kind::unreachable : Kind::cut, 0, "x", {}}, now, chance());
         } else {
           watch.failed(status(code), now, chance());
         }
