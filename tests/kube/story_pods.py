@@ -76,6 +76,9 @@ class Pods(unittest.TestCase):
         owner = status["metadata"]["ownerReferences"][0]
         pods = self.control.pods_of("xdp-lb", NAMESPACE)
         self.assertEqual((owner["kind"], owner["uid"]), ("Pod", pods[status["status"]["node"]]["metadata"]["uid"]))
+        uids = {pod["metadata"]["uid"] for pod in pods.values()}
+        for state in self.control.get("configurationstates", "-n", NAMESPACE)["items"]:
+            self.assertIn(state["metadata"]["ownerReferences"][0]["uid"], uids, state["metadata"]["name"])
 
     def test_pods_are_replaced_and_clients_do_not_notice(self) -> None:
         for name in self.chart.machines:

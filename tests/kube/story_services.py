@@ -121,3 +121,14 @@ class Services(NodesStory):
         self.until("it is said", lambda: any("all IPAddressPools are gone" in self.log(node) for node in self.lab.nodes))
         self.assertEqual(self.addresses("web"), [FIRST_VIP])
         self.assertTrue(self.answers(self.lab.lan, FIRST_VIP), "whichever node it is")
+        reporters = {"controller", *(f"speaker-{node.role}" for node in self.lab.nodes)}
+        self.until("each part shows it", lambda: self.configuration_states() == dict.fromkeys(reporters, "Invalid"))
+        shown = self.kubectl("get", "configurationstates", "-n", NAMESPACE).stdout
+        self.assertIn("all IPAddressPools are gone", shown)
+        self.setUp()
+        self.until("each part takes it back", lambda: self.configuration_states() == dict.fromkeys(reporters, "Valid"))
+        self.assertNotIn("gone", self.kubectl("get", "configurationstates", "-n", NAMESPACE).stdout)
+
+    def configuration_states(self) -> dict[str, str]:
+        return {one["metadata"]["name"]: one.get("status", {}).get("result", "")
+                for one in self.control.get("configurationstates", "-n", NAMESPACE)["items"]}

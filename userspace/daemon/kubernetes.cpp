@@ -95,6 +95,7 @@ void Kubernetes::take_state() {
   facts_ = std::move(facts);
   allocate_addresses();
   report_announced();
+  report_configuration();
   if (other) changed_();
 }
 
@@ -117,9 +118,11 @@ void Kubernetes::stand_for_election() {
         log_.say(Severity::info, leads ? "gives addresses out" : "gives addresses out no more");
         allocator_.start_over();
         counted_.clear();
+        configuration_.erase(Reporter::allocator);
         led_ = leads;
       }
       if (leads) allocate_addresses();
+      report_configuration();
     });
   }
   const auto wait = std::max<AllocatorElection::Time>(election_.next_step() - now, 100ms);
@@ -194,6 +197,7 @@ void Kubernetes::write(const std::string& thing, ApiRequest request, std::functi
     retry_timer_ = loop_.at(Clock::now() + again, [this] {
       allocate_addresses();
       report_announced();
+      report_configuration();
     });
   });
 }
@@ -275,6 +279,31 @@ void Kubernetes::report_announced() {
           [this, thing = "ServiceL2Status " + name, fill = fill_l2_status(settings_.writer, service, announced_[service])](
               const ApiAnswer& answer) {
             if (answer.good()) write(thing, fill, {});
+          });
+  }
+}
+
+// ConfigurationState: what MetalLB's parts say of pools and advertisements, for whoever looks there.
+void Kubernetes::report_configuration() {
+  if (!state_ || !state_->metallb_kinds) return;
+  for (const Reporter reporter : {Reporter::node, Reporter::allocator}) {
+    if (reporter == Reporter::allocator && !led_) continue;
+    ConfigurationReport& report = configuration_[reporter];
+    if (report.since_1970_us == 0 || report.problem != pools_.stale()) report = {pools_.stale(), wall_us(), false};
+    if (report.written) continue;
+    const std::string thing = "ConfigurationState " + configuration_state_name(settings_.writer, reporter);
+    const auto done = [this, reporter, problem = report.problem] {
+      const auto known = configuration_.find(reporter);
+      if (known != configuration_.end() && known->second.problem == problem) known->second.written = true;
+    };
+    write(thing, make_configuration_state(settings_.writer, reporter),
+          [this, thing, done, fill = fill_configuration_state(settings_.writer, reporter, report.problem, report.since_1970_us)](
+              const ApiAnswer& answer) {
+            if (answer.gone()) done();  // the definitions are MetalLB's of before 0.16, which have no such kind
+            if (!answer.good()) return;
+            write(thing, fill, [done](const ApiAnswer& filled) {
+              if (filled.good()) done();
+            });
           });
   }
 }

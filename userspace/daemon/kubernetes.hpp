@@ -57,6 +57,7 @@ class Kubernetes {
   void allocate_addresses();
   void count_pools(const AllocatorOrders& orders);
   void report_announced();
+  void report_configuration();
   // One write of a thing at a time; what follows from its outcome is seen in the next state.
   void write(const std::string& thing, ApiRequest request, std::function<void(const ApiAnswer&)> then);
   void release(const ReleaseOrder& order, std::size_t asked);
@@ -81,6 +82,12 @@ class Kubernetes {
   std::map<ObjectName, std::vector<std::string>> announced_;  // by this node: service, interfaces
   std::map<std::string, PoolCounts> counted_;
   bool reported_ = false;                          // announced_ is known: a pass has been made since the start
+  struct ConfigurationReport {
+    std::string problem;
+    std::uint64_t since_1970_us = 0;
+    bool written = false;
+  };
+  std::map<Reporter, ConfigurationReport> configuration_;
   std::map<ObjectName, bool> told_;                // "announcing from node" was said
 };
 

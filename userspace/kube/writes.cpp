@@ -30,6 +30,18 @@ std::string l2_path(const ApiWriter& writer, const std::string& name) {
   return kMetalLb + writer.ns + "/servicel2statuses" + (name.empty() ? "" : "/" + name);
 }
 
+constexpr std::size_t kLongestName = 253, kLongestLabel = 63, kLongestMessage = 32768;
+
+// Names of nodes may be longer than a label's value.
+void label(Json& metadata, const char* key, const std::string& value) {
+  if (value.size() <= kLongestLabel) metadata["labels"][key] = value;
+}
+
+void owned_by_pod(Json& metadata, const ApiWriter& writer) {
+  if (!writer.pod_uid.empty())
+    metadata["ownerReferences"] = {{{"apiVersion", "v1"}, {"kind", "Pod"}, {"name", writer.pod_name}, {"uid", writer.pod_uid}}};
+}
+
 std::string service_path(const ObjectName& name) {
   return "/api/v1/namespaces/" + name.ns + "/services/" + name.name;
 }
@@ -70,6 +82,16 @@ std::string micro_time(std::uint64_t since_1970_us) {
   std::snprintf(text.data() + length, text.size() - length, ".%06uZ", static_cast<unsigned>(since_1970_us % 1'000'000));
   return text.data();
 }
+
+namespace {
+
+// As metav1.Time has it.
+std::string second_time(std::uint64_t since_1970_us) {
+  const std::string micro = micro_time(since_1970_us);
+  return micro.substr(0, micro.find('.')) + "Z";
+}
+
+}  // namespace
 
 ApiRequest write_lease(const ApiWriter& writer, const std::string& name, const ApiLease& lease, std::uint64_t now_us) {
   const bool create = lease.identity.version.empty();
@@ -127,7 +149,7 @@ bool still_there(const ApiAnswer& answer, const std::string& uid) {
 
 ApiRequest write_event(const ApiWriter& writer, const ServiceNotice& notice, std::uint64_t now_us) {
   const std::string now = micro_time(now_us);
-  const std::string seconds = now.substr(0, now.find('.')) + "Z";
+  const std::string seconds = second_time(now_us);
   const Json body{
       {"apiVersion", "v1"},
       {"kind", "Event"},
@@ -152,14 +174,11 @@ std::string l2_status_name(const ApiWriter& writer, const ObjectName& service) {
 }
 
 ApiRequest make_l2_status(const ApiWriter& writer, const ObjectName& service) {
-  Json metadata{{"name", l2_status_name(writer, service)},
-                {"namespace", writer.ns},
-                {"labels",
-                 {{"metallb.io/node", writer.node},
-                  {"metallb.io/service-name", service.name},
-                  {"metallb.io/service-namespace", service.ns}}}};
-  if (!writer.pod_uid.empty())
-    metadata["ownerReferences"] = {{{"apiVersion", "v1"}, {"kind", "Pod"}, {"name", writer.pod_name}, {"uid", writer.pod_uid}}};
+  Json metadata{{"name", l2_status_name(writer, service)}, {"namespace", writer.ns}};
+  label(metadata, "metallb.io/node", writer.node);
+  label(metadata, "metallb.io/service-name", service.name);
+  label(metadata, "metallb.io/service-namespace", service.ns);
+  owned_by_pod(metadata, writer);
   return request(Verb::create, l2_path(writer, {}),
                  {{"apiVersion", "metallb.io/v1beta1"}, {"kind", "ServiceL2Status"}, {"metadata", metadata}, {"spec", Json::object()}});
 }
@@ -178,6 +197,49 @@ ApiRequest remove_l2_status(const ApiWriter& writer, const std::string& name, co
   ApiRequest made = removal(l2_path(writer, name), identity);
   made.only_version.clear();  // its status is filled after it was made; whichever it is, it goes
   return made;
+}
+
+std::string configuration_state_name(const ApiWriter& writer, Reporter reporter) {
+  if (reporter == Reporter::allocator) return "controller";
+  const std::string name = "speaker-" + writer.node;
+  return name.size() <= kLongestName ? name : "speaker-" + short_hash(writer.node);
+}
+
+namespace {
+
+std::string configuration_path(const ApiWriter& writer, Reporter reporter) {
+  return kMetalLb + writer.ns + "/configurationstates/" + configuration_state_name(writer, reporter);
+}
+
+Json configuration_state(const Json& metadata) {
+  return {{"apiVersion", "metallb.io/v1beta1"}, {"kind", "ConfigurationState"}, {"metadata", metadata}};
+}
+
+}  // namespace
+
+// By server-side apply: whoever leads next takes it over as it is, its owner included.
+ApiRequest make_configuration_state(const ApiWriter& writer, Reporter reporter) {
+  Json metadata{{"name", configuration_state_name(writer, reporter)}, {"namespace", writer.ns}};
+  label(metadata, "metallb.io/component-type", reporter == Reporter::allocator ? "controller" : "speaker");
+  if (reporter == Reporter::node) label(metadata, "metallb.io/node-name", writer.node);
+  owned_by_pod(metadata, writer);
+  return request(Verb::apply_patch, configuration_path(writer, reporter), configuration_state(metadata));
+}
+
+ApiRequest fill_configuration_state(const ApiWriter& writer, Reporter reporter, const std::string& problem,
+                                    std::uint64_t since_1970_us) {
+  const bool valid = problem.empty();
+  const std::string message = problem.substr(0, kLongestMessage);
+  Json body = configuration_state({{"name", configuration_state_name(writer, reporter)}, {"namespace", writer.ns}});
+  body["status"] = {{"result", valid ? "Valid" : "Invalid"},
+                    {"conditions",
+                     {{{"type", reporter == Reporter::allocator ? "poolReconcilerValid" : "configReconcilerValid"},
+                       {"status", valid ? "True" : "False"},
+                       {"reason", valid ? "Reconciled" : "ConfigurationInvalid"},
+                       {"message", message},
+                       {"lastTransitionTime", second_time(since_1970_us)}}}}};
+  if (!valid) body["status"]["errorSummary"] = message;
+  return request(Verb::apply_patch, configuration_path(writer, reporter) + "/status", body);
 }
 
 PoolCounts count(const Pool& pool, const Assignments& held) {

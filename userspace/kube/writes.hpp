@@ -40,6 +40,15 @@ ApiRequest make_l2_status(const ApiWriter& writer, const ObjectName& service);
 ApiRequest fill_l2_status(const ApiWriter& writer, const ObjectName& service, const std::vector<std::string>& interfaces);
 ApiRequest remove_l2_status(const ApiWriter& writer, const std::string& name, const ApiIdentity& identity);
 
+// metallb.io/v1beta1 ConfigurationState: whether what is declared makes sense. One for each node, named as MetalLB's
+// speaker names it, and one of whoever gives addresses out, as its controller. Both belong to the Pod that writes.
+enum class Reporter : std::uint8_t { node, allocator };
+std::string configuration_state_name(const ApiWriter& writer, Reporter reporter);
+ApiRequest make_configuration_state(const ApiWriter& writer, Reporter reporter);
+// `problem`: empty: none. `since_1970_us`: when that began.
+ApiRequest fill_configuration_state(const ApiWriter& writer, Reporter reporter, const std::string& problem,
+                                    std::uint64_t since_1970_us);
+
 struct PoolCounts {
   std::uint64_t assigned4 = 0, assigned6 = 0, available4 = 0, available6 = 0;
   auto operator<=>(const PoolCounts&) const = default;

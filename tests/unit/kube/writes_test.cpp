@@ -116,6 +116,33 @@ TEST(WritesTest, WhatANodeAnnouncesIsOwnedByItsPod) {
   EXPECT_FALSE(body(make_l2_status({"metallb-system", "pi2", "", ""}, web))["metadata"].contains("ownerReferences"));
 }
 
+TEST(WritesTest, AStateOfTheConfigurationBelongsToWhoeverWritesIt) {
+  const ApiRequest made = make_configuration_state(kWriter, Reporter::node);
+  EXPECT_EQ(made.verb, Verb::apply_patch);
+  EXPECT_EQ(made.path, "/apis/metallb.io/v1beta1/namespaces/metallb-system/configurationstates/speaker-pi1");
+  EXPECT_EQ(body(made)["metadata"]["labels"],
+            (Json{{"metallb.io/component-type", "speaker"}, {"metallb.io/node-name", "pi1"}}));
+  EXPECT_EQ(body(made)["metadata"]["ownerReferences"][0]["uid"], "pod-uid");
+  const Json valid = body(fill_configuration_state(kWriter, Reporter::node, "", kNow))["status"];
+  EXPECT_EQ(valid, Json::parse(R"({"result": "Valid", "conditions": [{"type": "configReconcilerValid", "status": "True",
+      "reason": "Reconciled", "message": "", "lastTransitionTime": "2025-11-26T18:15:57Z"}]})"));
+
+  const ApiRequest invalid = fill_configuration_state(kWriter, Reporter::allocator, "missing pool name", kNow);
+  EXPECT_EQ(invalid.path, "/apis/metallb.io/v1beta1/namespaces/metallb-system/configurationstates/controller/status");
+  EXPECT_EQ(body(invalid)["status"]["result"], "Invalid");
+  EXPECT_EQ(body(invalid)["status"]["errorSummary"], "missing pool name");
+  EXPECT_EQ(body(invalid)["status"]["conditions"][0]["type"], "poolReconcilerValid");
+  EXPECT_EQ(body(invalid)["status"]["conditions"][0]["status"], "False");
+}
+
+TEST(WritesTest, NamesThatAreTooLongForALabelOrAName) {
+  const ApiWriter far{"metallb-system", std::string(249, 'n') + ".lan", "", ""};
+  EXPECT_LE(configuration_state_name(far, Reporter::node).size(), 253U);
+  EXPECT_FALSE(body(make_configuration_state(far, Reporter::node))["metadata"]["labels"].contains("metallb.io/node-name"));
+  EXPECT_FALSE(body(make_l2_status(far, {"shop", "web"}))["metadata"]["labels"].contains("metallb.io/node"));
+  EXPECT_EQ(body(make_l2_status(far, {"shop", "web"}))["metadata"]["labels"]["metallb.io/service-name"], "web");
+}
+
 TEST(WritesTest, PoolsAreCountedByFamily) {
   const Pool pool = test::pool("home", {"192.168.0.200-192.168.0.203", "fd00::/64"});
   Assignments held;
