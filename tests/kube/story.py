@@ -25,6 +25,8 @@ RELEASE = "xdp-lb"
 # Set by tests/kube/run.
 BINARY = Path(os.environ.get("XLB_KUBE_BINARY", ROOT / "build/xdp-lb"))
 
+FULL = os.environ.get("XLB_KUBE_FULL") == "1"
+
 _labs = itertools.count()
 labs_made: list[str] = []  # by this process; the runner takes away what is left of them
 
