@@ -70,7 +70,9 @@ class DataPlane {
   // Answers for its VIPs from now on without anybody who renews a lease: the node has no peers.
   virtual Result<void> give_lease_for_ever() = 0;
   virtual Result<Capacity> capacity() = 0;
-  virtual Result<Tables> installed() = 0;
+  // `known`: what may stand in xlb_slots; a stretch that does is shared with it, instead of being read into memory anew.
+  virtual Result<Tables> installed(const SlotStretches& known) = 0;
+  Result<Tables> installed() { return installed(SlotStretches()); }
   // In order; stops at the first failure and says which edit and why. Running it again with a new plan mends the rest.
   virtual Result<void> apply(const Edits& edits) = 0;
   virtual Result<Counters> counters() = 0;

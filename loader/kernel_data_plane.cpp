@@ -79,7 +79,8 @@ class KernelDataPlane final : public DataPlane {
     return tables ? tables->flows() : tables.error();
   }
 
-  Result<Tables> installed() override;
+  using DataPlane::installed;
+  Result<Tables> installed(const SlotStretches& known) override;
   Result<void> apply(const Edits& edits) override;
 
  private:
@@ -89,10 +90,10 @@ class KernelDataPlane final : public DataPlane {
   DataPlaneOptions options_;
 };
 
-Result<Tables> KernelDataPlane::installed() {
+Result<Tables> KernelDataPlane::installed(const SlotStretches& known) {
   auto tables = open();
   if (!tables) return tables.error();
-  auto read = tables->read();
+  auto read = tables->read(known);
   if (!read) return read.error();
   auto attachment = Attachment::open(pins_, options_);
   if (!attachment) return attachment.error();

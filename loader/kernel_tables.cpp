@@ -170,7 +170,7 @@ Result<std::map<LinkKey, lb_link>> KernelTables::links() const {
   return links;
 }
 
-Result<Tables> KernelTables::read() {
+Result<Tables> KernelTables::read(const SlotStretches& known) {
   Tables tables;
   auto links_read = links();
   if (!links_read) return links_read.error();
@@ -199,18 +199,23 @@ Result<Tables> KernelTables::read() {
     if (const auto source = source_key(key, value)) tables.sources.insert(*source);
   });
   if (!done) return done.error();
-  if (auto filled = read_slots(tables); !filled) return filled.error();
+  if (auto filled = read_slots(tables, known); !filled) return filled.error();
   return tables;
 }
 
 // The stretches that services point at. What else may stand in the array, left by an edit that was cut short, no
 // program reads, and plan() writes a new stretch whole.
-Result<void> KernelTables::read_slots(Tables& tables) {
+Result<void> KernelTables::read_slots(Tables& tables, const SlotStretches& known) {
   const auto array = slots();
   if (!array) return array.error();
   for (const auto& [key, service] : tables.services) {
     for (const SlotRange& range : {slots_of(service), own_local_slots(service)}) {
       if (range.count == 0) continue;
+      const auto as_known = known.find(range.base);
+      if (as_known != known.end() && as_known->second.size() == range.count && (*array)->holds(range.base, as_known->second)) {
+        tables.slots[range.base] = as_known->second;
+        continue;
+      }
       auto stretch = (*array)->read(range.base, range.count);
       if (!stretch) return stretch.error().in("service " + std::to_string(service.service_id));
       tables.slots[range.base] = std::move(*stretch);

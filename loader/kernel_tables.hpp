@@ -31,8 +31,8 @@ class KernelTables {
   Result<NodeRow> node_row() const;
   [[nodiscard]] Capacity capacity() const;
 
-  // Everything but `returns` and `groups`, which live in no table.
-  Result<Tables> read();
+  // Everything but `returns` and `groups`, which live in no table. `known`: as for DataPlane::installed().
+  Result<Tables> read(const SlotStretches& known = {});
   // Only the links: attaching and detaching need no more.
   Result<std::map<LinkKey, lb_link>> links() const;
   Result<std::optional<lb_link>> link(const LinkKey& key) const;
@@ -70,7 +70,7 @@ class KernelTables {
   explicit KernelTables(Maps maps) : maps_(std::move(maps)) {}
   // Mapped when first needed: whoever asks for counters does not need its 2,048 pages.
   Result<SlotArray*> slots();
-  Result<void> read_slots(Tables& tables);
+  Result<void> read_slots(Tables& tables, const SlotStretches& known);
 
   Maps maps_;
   std::optional<SlotArray> slots_;

@@ -30,6 +30,14 @@ Result<void> SlotArray::write(std::uint32_t base, std::span<const lb_slot> slots
   return {};
 }
 
+bool SlotArray::holds(std::uint32_t base, std::span<const lb_slot> slots) const {
+  if (!within(base, slots.size())) return false;
+  for (const lb_slot& slot : slots) {
+    if (std::atomic_ref(words_[base++]).load(std::memory_order_relaxed) != std::bit_cast<std::uint64_t>(slot)) return false;
+  }
+  return true;
+}
+
 Result<std::vector<lb_slot>> SlotArray::read(std::uint32_t base, std::uint32_t count) const {
   if (auto fits = within(base, count); !fits) return fits.error();
   std::vector<lb_slot> slots;

@@ -19,8 +19,9 @@ class SlotArray {
   // `entries`: what the map was made with.
   static Result<SlotArray> open(int map_fd, std::uint32_t entries);
 
-  // Both fail when `base` + the number of slots goes past the end.
+  // These fail when `base` + the number of slots goes past the end; nothing is held there.
   Result<void> write(std::uint32_t base, std::span<const lb_slot> slots);
+  [[nodiscard]] bool holds(std::uint32_t base, std::span<const lb_slot> slots) const;
   [[nodiscard]] Result<std::vector<lb_slot>> read(std::uint32_t base, std::uint32_t count) const;
 
  private:

@@ -116,7 +116,7 @@ int run(std::uint32_t services, std::uint32_t ports, std::uint32_t backends, int
   const Objects before = cluster(services, ports, backends);
   const Assignments held = allocate(before, {}, {}).held;
   Objects after = before;
-  after.slices[services / 2].endpoints[0].addresses[0] = numbered(11, 1);
+  after.slices.own(services / 2).endpoints[0].addresses[0] = numbered(11, 1);
   const Machine here = machine(before), then = machine(after);
   std::vector<double> cold, change;
   std::size_t all_edits = 0, edits = 0;

@@ -24,7 +24,7 @@ Json texts_of(const std::vector<Address>& addresses) {
 Json summary_of(const ApiState& state) {
   Json services = Json::object(), slices = Json::object(), nodes = Json::object(), pools = Json::array(),
        policed = Json::array(), leases = Json::object();
-  for (const auto& [name, service] : state.services) {
+  for (const auto& [name, service] : *state.services) {
     services[name.text()] = {{"ingress", texts_of(service.ingress)}, {"contradiction", service.contradiction}};
   }
   for (const EndpointSlice& slice : state.objects.slices) {
@@ -34,8 +34,8 @@ Json summary_of(const ApiState& state) {
   }
   for (const Node& node : state.objects.nodes) nodes[node.name] = texts_of(node.addresses);
   for (const Pool& pool : state.objects.pools) pools.push_back(pool.name.name);
-  for (const Address& address : state.policed) policed.push_back(address.text());
-  for (const auto& [name, lease] : state.leases) {
+  for (const Address& address : *state.policed) policed.push_back(address.text());
+  for (const auto& [name, lease] : *state.leases) {
     leases[name] = {{"holder", lease.holder}, {"uid", lease.identity.uid}, {"version", lease.identity.version}};
   }
   return {{"services", services},

@@ -36,18 +36,18 @@ void append(Objects& to, Objects&& more) {
   const auto move_all = [](auto& into, auto& from) { std::move(from.begin(), from.end(), std::back_inserter(into)); };
   move_all(to.pools, more.pools);
   move_all(to.advertisements, more.advertisements);
-  move_all(to.services, more.services);
-  move_all(to.slices, more.slices);
   move_all(to.nodes, more.nodes);
-  to.namespaces.merge(more.namespaces);
+  for (const auto& service : more.services.pointers()) to.services.share(service);
+  for (const auto& slice : more.slices.pointers()) to.slices.share(slice);
+  to.namespaces.own().insert(more.namespaces->begin(), more.namespaces->end());
 }
 
 // Only endpoints that are nodes themselves are where they were.
 void leave_out_pods(Objects& objects) {
   std::set<Address> nodes;
   for (const Node& node : objects.nodes) nodes.insert(node.addresses.begin(), node.addresses.end());
-  for (EndpointSlice& slice : objects.slices)
-    std::erase_if(slice.endpoints, [&](const Endpoint& endpoint) {
+  for (std::size_t i = 0; i < objects.slices.size(); ++i)
+    std::erase_if(objects.slices.own(i).endpoints, [&](const Endpoint& endpoint) {
       return std::none_of(endpoint.addresses.begin(), endpoint.addresses.end(),
                           [&](const Address& address) { return nodes.contains(address); });
     });
@@ -60,9 +60,9 @@ Result<ApiFacts> facts_of(const Json& content, const std::string& boot) {
     if (!parsed) return parsed.error();
     append(facts.objects, std::move(parsed->objects));
   }
-  for (const auto& [name, labels] : content.at("namespaces").items()) facts.objects.namespaces[name] = labels.get<Labels>();
+  for (const auto& [name, labels] : content.at("namespaces").items()) facts.objects.namespaces.own()[name] = labels.get<Labels>();
   for (const Json& entry : content.at("given")) {
-    Assignment& assignment = facts.given[{entry.at("namespace").get<std::string>(), entry.at("name").get<std::string>()}];
+    Assignment& assignment = facts.given.own()[{entry.at("namespace").get<std::string>(), entry.at("name").get<std::string>()}];
     assignment.pool = entry.at("pool").get<std::string>();
     for (const Json& text : entry.at("addresses")) {
       auto address = address_of(text);
@@ -73,10 +73,10 @@ Result<ApiFacts> facts_of(const Json& content, const std::string& boot) {
   for (const Json& text : content.at("policed")) {
     auto address = address_of(text);
     if (!address) return address.error();
-    facts.policed.insert(*address);
+    facts.policed.own().insert(*address);
   }
   if (boot.empty() || content.at("boot").get<std::string>() != boot) leave_out_pods(facts.objects);
-  for (const auto& [name, assignment] : facts.given)
+  for (const auto& [name, assignment] : *facts.given)
     if (assignment.addresses.empty()) facts.waiting[name] = "had no address when the API server was last heard";
   return facts;
 }
@@ -91,13 +91,13 @@ std::string encode_api_memory(const ApiFacts& facts, const std::string& boot) {
   for (const EndpointSlice& slice : facts.objects.slices) objects.push_back(to_yaml(slice));
   for (const Node& node : facts.objects.nodes) objects.push_back(to_yaml(node));
   Json given = Json::array();
-  for (const auto& [name, assignment] : facts.given)
+  for (const auto& [name, assignment] : *facts.given)
     given.push_back({{"namespace", name.ns}, {"name", name.name}, {"pool", assignment.pool}, {"addresses", addresses_of(assignment.addresses)}});
   return seal(kVersion, {{"boot", boot},
                          {"objects", objects},
-                         {"namespaces", facts.objects.namespaces},
+                         {"namespaces", *facts.objects.namespaces},
                          {"given", given},
-                         {"policed", addresses_of(facts.policed)}});
+                         {"policed", addresses_of(*facts.policed)}});
 }
 
 Result<ApiFacts> decode_api_memory(std::string_view text, const std::string& boot) {

@@ -78,15 +78,16 @@ Result<void> no_duplicates(const std::vector<Declared>& declared) {
 Objects first_of(const std::vector<Declared>& declared, std::size_t count) {
   struct Adder {
     Objects& to;
+    const std::shared_ptr<const Object>& whole;  // shares its memory with what is in it
     void operator()(const Pool& pool) const { to.pools.push_back(pool); }
     void operator()(const L2Advertisement& advertisement) const { to.advertisements.push_back(advertisement); }
-    void operator()(const Service& service) const { to.services.push_back(service); }
-    void operator()(const EndpointSlice& slice) const { to.slices.push_back(slice); }
+    void operator()(const Service& service) const { to.services.share({whole, &service}); }
+    void operator()(const EndpointSlice& slice) const { to.slices.share({whole, &slice}); }
     void operator()(const Node& node) const { to.nodes.push_back(node); }
-    void operator()(const NamespaceLabels& ns) const { to.namespaces[ns.name] = ns.labels; }
+    void operator()(const NamespaceLabels& ns) const { to.namespaces.own()[ns.name] = ns.labels; }
   };
   Objects objects;
-  for (std::size_t i = 0; i < count; ++i) std::visit(Adder{objects}, *declared[i].object);
+  for (std::size_t i = 0; i < count; ++i) std::visit(Adder{objects, declared[i].object}, *declared[i].object);
   return objects;
 }
 

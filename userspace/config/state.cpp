@@ -101,14 +101,16 @@ Result<State> decode_state(std::string_view text) {
   return state;
 }
 
-Result<State> read_state(const std::filesystem::path& file) {
+Result<State> read_state(const std::filesystem::path& file, StateMemory* memory) {
   const auto [parent, name] = folder_and_name(file);
   DiskFolder folder(parent, kMode);
   auto text = folder.read(name, kMaxBytes);
   if (!text) return text.error();
   if (!*text) return State{};
+  if (memory != nullptr && !memory->text.empty() && memory->text == **text) return memory->state;
   auto state = decode_state(**text);
   if (!state) return state.error().in(file.string());
+  if (memory != nullptr) *memory = {std::move(**text), *state};
   return state;
 }
 

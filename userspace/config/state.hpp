@@ -20,9 +20,15 @@ struct State {
   std::set<Address> probed;                  // addresses already probed once (RFC 5227): never again
 };
 
+// What was read the last time: a file that says the same again is not read into its parts again.
+struct StateMemory {
+  std::string text;
+  State state;
+};
+
 // A missing file is an empty state. A damaged one is an error that says what to do; `set_aside` renames it to
 // state.json.damaged so that the next start begins from what the kernel holds.
-Result<State> read_state(const std::filesystem::path& file);
+Result<State> read_state(const std::filesystem::path& file, StateMemory* memory = nullptr);
 Result<void> write_state(const std::filesystem::path& file, const State& state);
 Result<void> set_aside(const std::filesystem::path& file);
 

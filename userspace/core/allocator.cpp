@@ -148,10 +148,12 @@ class Allocator {
 
   Allocation run(const Assignments& held, const Assignments& given) {
     std::map<ObjectName, const Service*> waiting;
+    std::vector<std::pair<const Service*, const Assignment*>> decided;
     for (const Service& service : objects_.services) {
       if (const auto assignment = given.find(service.name); assignment != given.end()) {
-        for (const Address& address : assignment->second.addresses) book_.enter(service, address);
-        if (!assignment->second.addresses.empty()) allocation_.held[service.name] = assignment->second;
+        decided.emplace_back(&service, &assignment->second);
+        if (!assignment->second.addresses.empty())
+          allocation_.held.insert_or_assign(allocation_.held.end(), service.name, assignment->second);
         continue;
       }
       if (service.type != "LoadBalancer") continue;
@@ -162,6 +164,9 @@ class Allocator {
       }
       waiting[service.name] = &service;
     }
+    if (waiting.empty()) return std::move(allocation_);  // nobody is in anybody's way
+    for (const auto& [service, assignment] : decided)
+      for (const Address& address : assignment->addresses) book_.enter(*service, address);
     for (const auto& [name, assignment] : held) {
       const auto service = waiting.find(name);
       if (service != waiting.end() && keep(*service->second, assignment)) waiting.erase(service);

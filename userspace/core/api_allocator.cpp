@@ -33,7 +33,7 @@ struct LeaseBook {
   std::map<Address, std::string> unreadable;
 
   explicit LeaseBook(const ApiState& state) {
-    for (const auto& [name, lease] : state.leases) {
+    for (const auto& [name, lease] : *state.leases) {
       const auto address = address_of_lease_name(name);
       if (!address) continue;
       auto read = read_address_lease(name, lease);
@@ -103,12 +103,12 @@ AllocatorOrders ApiAllocator::step(const Objects& objects, const ApiState& state
   std::map<std::string, std::vector<Address>> leased;  // by UID
   std::map<std::string, const Service*> by_uid;
   for (const Service& service : objects.services) {
-    const auto api = state.services.find(service.name);
-    if (wants_address(service) && api != state.services.end() && !api->second.identity.deleting) by_uid[api->second.identity.uid] = &service;
+    const auto api = state.services->find(service.name);
+    if (wants_address(service) && api != state.services->end() && !api->second.identity.deleting) by_uid[api->second.identity.uid] = &service;
   }
 
   std::map<std::string, const ApiService*> listed;  // by UID: those too that are no LoadBalancer any more, or are being deleted
-  for (const auto& [name, api] : state.services) listed[api.identity.uid] = &api;
+  for (const auto& [name, api] : *state.services) listed[api.identity.uid] = &api;
 
   std::map<Address, std::string> taken = avoid;
   taken.insert(book.unreadable.begin(), book.unreadable.end());
@@ -125,16 +125,16 @@ AllocatorOrders ApiAllocator::step(const Objects& objects, const ApiState& state
   Assignments held;
   Objects served = objects;
   std::map<ObjectName, std::string> contradictions;
-  std::erase_if(served.services, [&](const Service& service) {
-    const auto api = state.services.find(service.name);
-    if (api == state.services.end() || api->second.identity.deleting) return true;
+  served.services.remove_if([&](const Service& service) {
+    const auto api = state.services->find(service.name);
+    if (api == state.services->end() || api->second.identity.deleting) return true;
     if (!api->second.contradiction.empty()) contradictions[service.name] = api->second.contradiction;
     if (!api->second.headless && api->second.cluster_ips.empty())
       contradictions.try_emplace(service.name, "no cluster IP yet: the API server gives one to each Service of type LoadBalancer");
     return contradictions.contains(service.name);
   });
   for (const Service& service : served.services) {
-    const ApiService& api = state.services.at(service.name);
+    const ApiService& api = state.services->at(service.name);
     std::vector<Address> addresses = held_by(api, book, leased[api.identity.uid]);
     if (!addresses.empty()) held[service.name] = {std::move(addresses), api.allocated_from};
   }
@@ -159,8 +159,8 @@ AllocatorOrders ApiAllocator::step(const Objects& objects, const ApiState& state
   // ---- claims, then statuses
   std::map<Address, ClaimOrder> claims;
   for (const Service& service : objects.services) {
-    const auto api = state.services.find(service.name);
-    if (api == state.services.end() || api->second.identity.deleting) continue;
+    const auto api = state.services->find(service.name);
+    if (api == state.services->end() || api->second.identity.deleting) continue;
     if (!wants_address(service)) continue;
     if (!service.load_balancer_class.empty()) continue;  // another's, with all that stands in its status
     const std::string& uid = api->second.identity.uid;
@@ -223,7 +223,7 @@ AllocatorOrders ApiAllocator::step(const Objects& objects, const ApiState& state
   }
 
   // ---- what was ours and is no LoadBalancer any more
-  for (const auto& [name, api] : state.services) {
+  for (const auto& [name, api] : *state.services) {
     if (by_uid.contains(api.identity.uid) || api.identity.deleting) continue;
     if (!api.contradiction.empty()) {
       refuse(name, api.identity.uid, api.contradiction);
@@ -258,8 +258,8 @@ Assignments given_by_api(const Objects& objects, const ApiState& state, const As
     if (!service.load_balancer_class.empty() || !wants_address(service)) continue;
     // Every one has a row, be it empty: what is not decided here would be decided by each node for itself.
     Assignment& assignment = given[service.name];
-    const auto api = state.services.find(service.name);
-    if (api == state.services.end()) continue;
+    const auto api = state.services->find(service.name);
+    if (api == state.services->end()) continue;
     const auto old = before.find(service.name);
     assignment.pool = api->second.allocated_from;
     for (const Address& address : api->second.ingress) {

@@ -60,16 +60,17 @@ struct ApiL2Status {
 };
 
 // Everything that was listed and watched, as of one moment. Only whole: before each kind has been listed once there is none.
+// What has not changed from one state to the next is in both the same.
 struct ApiState {
   Objects objects;  // without the services that have no address and want none; valid one by one, not yet together
-  std::map<ObjectName, ApiService> services;
-  std::map<std::string, ApiIdentity> pools;         // by name, for their status
-  std::map<std::string, ApiLease> leases;           // by name
-  std::map<std::string, ApiL2Status> l2_statuses;   // by name
-  std::set<Address> policed;                        // of pods that some NetworkPolicy selects
-  std::vector<std::string> unreadable;              // objects that do not count, and why: "Service shop/web: ..."
-  std::vector<std::string> warnings;                // they count, but otherwise than the user may think
-  bool metallb_kinds = true;                        // false: the server does not know IPAddressPool (no CRDs)
+  Shared<std::map<ObjectName, ApiService>> services;
+  std::map<std::string, ApiIdentity> pools;                // by name, for their status
+  Shared<std::map<std::string, ApiLease>> leases;          // by name
+  Shared<std::map<std::string, ApiL2Status>> l2_statuses;  // by name
+  Shared<std::set<Address>> policed;                       // of pods that some NetworkPolicy selects
+  std::vector<std::string> unreadable;                     // objects that do not count, and why: "Service shop/web: ..."
+  std::vector<std::string> warnings;                       // they count, but otherwise than the user may think
+  bool metallb_kinds = true;                               // false: the server does not know IPAddressPool (no CRDs)
   auto operator<=>(const ApiState&) const = default;
 };
 

@@ -14,6 +14,7 @@
 #include <tuple>
 #include <utility>
 
+#include "userspace/core/decide_memory.hpp"
 #include "userspace/core/endpoints.hpp"
 
 namespace xlb {
@@ -110,12 +111,13 @@ class Advertising {
 class Decider {
  public:
   Decider(const Objects& objects, const Assignments& held, const Machine& machine,
-          const std::map<Address, std::string>& conflicts, const PeerFacts& peers)
+          const std::map<Address, std::string>& conflicts, const PeerFacts& peers, DecideMemory& memory)
       : objects_(objects),
         held_(held),
         machine_(machine),
         conflicts_(conflicts),
         peers_(peers),
+        memory_(memory),
         own_uses_(own_uses(machine)),
         advertising_(objects, machine),
         slices_(objects.slices) {}
@@ -126,20 +128,21 @@ class Decider {
     desired_.refusals = refusals;
     gather();
     std::set<Address> vips;
-    for (const auto& [address, users] : users_) vips.insert(address);
+    for (const auto& [address, users] : users_) vips.insert(vips.end(), address);
+    memory_.see(machine_, vips, desired_.peers);
     for (const auto& [address, users] : users_) {
       DesiredVip vip = describe(address, users);
       const std::string taken = obstacle_to_serving(address);
       std::string unserved = "no port";  // why no backend takes flows; empty: one does
       if (taken.empty()) {
-        for (const Service* service : users) serve(*service, address, vips, unserved);
+        for (const ServicePointer& service : users) serve(service, address, vips, unserved);
       }
       decide_eligibility(vip, users, taken, unserved);
       decide_ownership(vip, taken);
       desired_.vips.push_back(std::move(vip));
     }
-    std::sort(desired_.services.begin(), desired_.services.end(),
-              [](const auto& a, const auto& b) { return std::tie(a.name, a.vip) < std::tie(b.name, b.vip); });
+    memory_.forget_unused();
+    desired_.services.sort([](const auto& a, const auto& b) { return std::tie(a.name, a.vip) < std::tie(b.name, b.vip); });
     warn_about_pools();
     std::sort(desired_.warnings.begin(), desired_.warnings.end());
     desired_.warnings.erase(std::unique(desired_.warnings.begin(), desired_.warnings.end()), desired_.warnings.end());
@@ -147,13 +150,12 @@ class Decider {
   }
 
  private:
-  using Users = std::vector<const Service*>;  // of one VIP, by name
+  using ServicePointer = DecideMemory::ServicePointer;
+  using Users = std::vector<ServicePointer>;  // of one VIP, by name
 
   void gather() {
-    Users services;
-    services.reserve(objects_.services.size());
-    for (const Service& service : objects_.services) services.push_back(&service);
-    const auto by_name = [](const Service* a, const Service* b) { return a->name < b->name; };
+    Users services = objects_.services.pointers();
+    const auto by_name = [](const ServicePointer& a, const ServicePointer& b) { return a->name < b->name; };
     if (!std::is_sorted(services.begin(), services.end(), by_name)) std::sort(services.begin(), services.end(), by_name);
     auto service = services.begin();
     for (const auto& [name, assignment] : held_) {
@@ -175,7 +177,7 @@ class Decider {
     vip.address = address;
     vip.pool = held_.at(users.front()->name).pool;
     vip.unknown_ports = users.front()->unknown_ports;
-    for (const Service* service : users) {
+    for (const ServicePointer& service : users) {
       vip.services.push_back(service->name);
       if (service->unknown_ports == vip.unknown_ports) continue;
       warn(*service, "shares " + address.text() + " with " + users.front()->name.text() +
@@ -188,8 +190,19 @@ class Decider {
     return vip;
   }
 
-  // Clears `unserved` when a backend takes flows, else says why not.
-  void serve(const Service& service, const Address& vip, const std::set<Address>& vips, std::string& unserved) {
+  // Clears `unserved` when a backend takes flows, else says why not: each of several services of a VIP may.
+  void serve(const ServicePointer& service, const Address& vip, const std::set<Address>& vips, std::string& unserved) {
+    const auto slices = slices_.of(service->name);
+    const Served* served = memory_.find(service, vip, slices);
+    if (served == nullptr) served = &memory_.keep(service, vip, slices, find_out(*service, vip, vips));
+    for (const std::string& warning : served->warnings) desired_.warnings.push_back(warning);
+    desired_.services.share(served->desired);
+    if (!unserved.empty() && !service->ports.empty()) unserved = served->unserved;
+  }
+
+  Served find_out(const Service& service, const Address& vip, const std::set<Address>& vips) {
+    Served served;
+    served.unserved = "no port";
     DesiredService desired;
     desired.name = service.name;
     desired.vip = vip;
@@ -201,8 +214,8 @@ class Decider {
     std::set<std::string> left_out;
     for (const ServicePort& port : service.ports) {
       PortBackends found = find_backends(service, port, vip.family(), slices_, machine_, vips, desired_.peers);
-      if (!unserved.empty())
-        unserved = found.empty_reason.empty() ? "" : service.name.text() + ": " + found.empty_reason;
+      if (!served.unserved.empty())
+        served.unserved = found.empty_reason.empty() ? "" : service.name.text() + ": " + found.empty_reason;
       left_out.insert(found.left_out.begin(), found.left_out.end());
       for (const DesiredBackend& backend : found.backends) {
         if (service.path == Path::fast && backend.kernel_path) no_veth.insert(backend.address.text());
@@ -210,30 +223,35 @@ class Decider {
       desired.ports.push_back({port.port, port.protocol, std::move(found.backends), std::move(found.empty_reason)});
     }
     if (!no_veth.empty()) {
-      warn(service, "asks for the fast path, but no veth was found for " + list(no_veth) + ": kernel path");
+      served.warnings.push_back(
+          about(service, "asks for the fast path, but no veth was found for " + list(no_veth) + ": kernel path"));
     }
-    warn_about_left_out(service, left_out);
-    warn_about_sources(service, vip.family());
-    desired_.services.push_back(std::move(desired));
+    warn_about_left_out(service, left_out, served.warnings);
+    warn_about_sources(service, vip.family(), served.warnings);
+    served.desired = std::make_shared<const DesiredService>(std::move(desired));
+    return served;
   }
 
-  void warn_about_left_out(const Service& service, const std::set<std::string>& left_out) {
+  static void warn_about_left_out(const Service& service, const std::set<std::string>& left_out,
+                                  std::vector<std::string>& warnings) {
     constexpr std::size_t told = 3;
     std::size_t count = 0;
     for (const std::string& why : left_out) {
       if (++count > told) break;
-      warn(service, "endpoint " + why);
+      warnings.push_back(about(service, "endpoint " + why));
     }
-    if (count > told) warn(service, "endpoints: " + std::to_string(left_out.size() - told) + " more are left out");
+    if (count > told)
+      warnings.push_back(about(service, "endpoints: " + std::to_string(left_out.size() - told) + " more are left out"));
   }
 
-  void warn_about_sources(const Service& service, Family family) {
+  static void warn_about_sources(const Service& service, Family family, std::vector<std::string>& warnings) {
     if (service.source_ranges.empty()) return;
     const bool any = std::any_of(service.source_ranges.begin(), service.source_ranges.end(),
                                  [&](const Prefix& range) { return range.address.family() == family; });
     if (any) return;
     const std::string name = family == Family::ipv4 ? "IPv4" : "IPv6";
-    warn(service, "loadBalancerSourceRanges has no " + name + " range: every " + name + " client is denied");
+    warnings.push_back(
+        about(service, "loadBalancerSourceRanges has no " + name + " range: every " + name + " client is denied"));
   }
 
   void decide_eligibility(DesiredVip& vip, const Users& users, const std::string& taken, const std::string& unserved) {
@@ -274,7 +292,7 @@ class Decider {
   // address in a subnet. Or why there is none. Adds up the VIP's preference.
   std::string choose_links(DesiredVip& vip, const Users& users, std::vector<const Link*>& links) const {
     std::vector<Advertising::Coverage> coverages;
-    for (const Service* service : users) {
+    for (const ServicePointer& service : users) {
       const Advertising::Coverage coverage = advertising_.coverage(vip.pool, *service);
       if (!coverage.advertised)
         return "no L2Advertisement names pool " + vip.pool + ": nobody announces its addresses";
@@ -332,15 +350,17 @@ class Decider {
     }
   }
 
-  void warn(const Service& service, const std::string& what) {
-    desired_.warnings.push_back("Service " + service.name.text() + ": " + what);
+  static std::string about(const Service& service, const std::string& what) {
+    return "Service " + service.name.text() + ": " + what;
   }
+  void warn(const Service& service, const std::string& what) { desired_.warnings.push_back(about(service, what)); }
 
   const Objects& objects_;
   const Assignments& held_;
   const Machine& machine_;
   const std::map<Address, std::string>& conflicts_;
   const PeerFacts& peers_;
+  DecideMemory& memory_;
   const std::map<Address, std::string> own_uses_;
   Advertising advertising_;
   SlicesByService slices_;
@@ -375,8 +395,9 @@ std::map<Address, std::string> own_uses(const Machine& machine) {
 
 Desired decide(const Objects& objects, const Assignments& held, const Machine& machine,
                const std::map<ObjectName, std::string>& refusals, const std::map<Address, std::string>& conflicts,
-               const PeerFacts& peers) {
-  return Decider(objects, held, machine, conflicts, peers).run(refusals);
+               const PeerFacts& peers, DecideMemory* memory) {
+  DecideMemory own;
+  return Decider(objects, held, machine, conflicts, peers, memory != nullptr ? *memory : own).run(refusals);
 }
 
 }  // namespace xlb

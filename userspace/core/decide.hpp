@@ -64,7 +64,7 @@ struct Desired {
   std::vector<Link> links;
   std::vector<DesiredPeer> peers;              // by name
   std::vector<DesiredVip> vips;                // by address
-  std::vector<DesiredService> services;        // by name, one entry a family
+  SharedList<DesiredService> services;         // by name, one entry a family
   std::map<ObjectName, std::string> refusals;  // services without an address, and why
   std::vector<std::string> warnings;           // what works otherwise than the user may think
   auto operator<=>(const Desired&) const = default;
@@ -77,9 +77,12 @@ std::vector<Address> backend_addresses(const Objects& objects, const std::string
 // sentence that says so. To be avoided by allocate(); decide() refuses them too.
 std::map<Address, std::string> own_uses(const Machine& machine);
 
-// `conflicts`: VIPs that somebody else answers for, with the sentence that says who.
+class DecideMemory;
+
+// `conflicts`: VIPs that somebody else answers for, with the sentence that says who. `memory`, where given, saves looking for
+// backends that were found before.
 Desired decide(const Objects& objects, const Assignments& held, const Machine& machine,
                const std::map<ObjectName, std::string>& refusals, const std::map<Address, std::string>& conflicts,
-               const PeerFacts& peers = {});
+               const PeerFacts& peers = {}, DecideMemory* memory = nullptr);
 
 }  // namespace xlb

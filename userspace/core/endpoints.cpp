@@ -127,8 +127,8 @@ class Search {
          const std::set<Address>& vips, const std::vector<DesiredPeer>& peers)
       : service_(service), port_(port), family_(family), machine_(machine), vips_(vips), peers_(peers) {}
 
-  Found run(std::span<const EndpointSlice* const> slices) {
-    for (const EndpointSlice* slice : slices) {
+  Found run(std::span<const std::shared_ptr<const EndpointSlice>> slices) {
+    for (const auto& slice : slices) {
       const auto target = target_port(port_, *slice);
       if (!target || *target == 0) continue;
       found_.has_port = true;
@@ -174,7 +174,7 @@ class Search {
     }
     candidate.here = here;
     const bool fast = place.kind == Place::Kind::pod && place.veth_ifindex != 0;
-    const bool policed = service_.path == Path::automatic && machine_.policed.contains(*address);
+    const bool policed = service_.path == Path::automatic && machine_.policed->contains(*address);
     candidate.kernel_path = here && (service_.path == Path::kernel || policed || (!fast && place.kind != Place::Kind::host));
     found_.candidates.push_back(candidate);
   }
@@ -207,17 +207,15 @@ std::string why_nobody_takes_flows(const Found& found, const ServicePort& port, 
 
 }  // namespace
 
-SlicesByService::SlicesByService(const std::vector<EndpointSlice>& slices) {
-  slices_.reserve(slices.size());
-  for (const EndpointSlice& slice : slices) slices_.push_back(&slice);
-  std::stable_sort(slices_.begin(), slices_.end(),
-                   [](const EndpointSlice* a, const EndpointSlice* b) { return key_of(*a) < key_of(*b); });
+SlicesByService::SlicesByService(const SharedList<EndpointSlice>& slices) : slices_(slices.pointers()) {
+  const auto by_service = [](const auto& a, const auto& b) { return key_of(*a) < key_of(*b); };
+  if (!std::is_sorted(slices_.begin(), slices_.end(), by_service)) std::stable_sort(slices_.begin(), slices_.end(), by_service);
 }
 
-std::span<const EndpointSlice* const> SlicesByService::of(const ObjectName& service) const {
+std::span<const std::shared_ptr<const EndpointSlice>> SlicesByService::of(const ObjectName& service) const {
   struct Order {
-    bool operator()(const EndpointSlice* slice, const Key& key) const { return key_of(*slice) < key; }
-    bool operator()(const Key& key, const EndpointSlice* slice) const { return key < key_of(*slice); }
+    bool operator()(const std::shared_ptr<const EndpointSlice>& slice, const Key& key) const { return key_of(*slice) < key; }
+    bool operator()(const Key& key, const std::shared_ptr<const EndpointSlice>& slice) const { return key < key_of(*slice); }
   };
   const auto [first, last] = std::equal_range(slices_.begin(), slices_.end(), Key(service.ns, service.name), Order());
   return {first, last};

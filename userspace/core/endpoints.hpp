@@ -2,6 +2,7 @@
 // Which endpoints stand behind one port of a service, and how this node reaches them.
 #pragma once
 
+#include <memory>
 #include <set>
 #include <span>
 #include <string>
@@ -13,18 +14,18 @@
 
 namespace xlb {
 
-// EndpointSlices by the service that they belong to; they stay where they are.
+// EndpointSlices by the service that they belong to.
 class SlicesByService {
  public:
-  explicit SlicesByService(const std::vector<EndpointSlice>& slices);
+  explicit SlicesByService(const SharedList<EndpointSlice>& slices);
   // In the order in which they were declared.
-  [[nodiscard]] std::span<const EndpointSlice* const> of(const ObjectName& service) const;
+  [[nodiscard]] std::span<const std::shared_ptr<const EndpointSlice>> of(const ObjectName& service) const;
 
  private:
   using Key = std::pair<std::string_view, std::string_view>;
   static Key key_of(const EndpointSlice& slice) { return {slice.name.ns, slice.service}; }
 
-  std::vector<const EndpointSlice*> slices_;  // by namespace and service
+  std::vector<std::shared_ptr<const EndpointSlice>> slices_;  // by namespace and service
 };
 
 struct PortBackends {

@@ -26,7 +26,7 @@ std::chrono::milliseconds until_next(const HealthPace& pace, std::uint32_t rando
   return pace.interval - std::chrono::milliseconds(tenth) + std::chrono::milliseconds(random % (2 * tenth + 1));
 }
 
-std::set<HealthTarget> health_targets(const std::vector<DesiredService>& services, const std::string& node) {
+std::set<HealthTarget> health_targets(const SharedList<DesiredService>& services, const std::string& node) {
   std::set<HealthTarget> targets;
   for (const DesiredService& service : services) {
     if (!service.health) continue;

@@ -39,7 +39,7 @@ HealthState after(HealthState state, const std::optional<std::string>& problem, 
 std::chrono::milliseconds until_next(const HealthPace& pace, std::uint32_t random);
 
 // What is to be asked: the backends on this node of services that have a check, each once.
-std::set<HealthTarget> health_targets(const std::vector<DesiredService>& services, const std::string& node);
+std::set<HealthTarget> health_targets(const SharedList<DesiredService>& services, const std::string& node);
 
 // The status of an HTTP answer ("HTTP/1.1 204 No Content\r\n…"); nothing: it is none.
 std::optional<std::uint16_t> http_status(std::string_view answer);

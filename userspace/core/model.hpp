@@ -12,6 +12,7 @@
 
 #include "userspace/core/address.hpp"
 #include "userspace/core/health_check.hpp"
+#include "userspace/core/shared.hpp"
 
 namespace xlb {
 
@@ -152,10 +153,10 @@ struct Node {
 struct Objects {
   std::vector<Pool> pools;
   std::vector<L2Advertisement> advertisements;
-  std::vector<Service> services;
-  std::vector<EndpointSlice> slices;
+  SharedList<Service> services;
+  SharedList<EndpointSlice> slices;
   std::vector<Node> nodes;
-  std::map<std::string, Labels> namespaces;  // labels of Namespace objects, by name
+  Shared<std::map<std::string, Labels>> namespaces;  // labels of Namespace objects, by name
   auto operator<=>(const Objects&) const = default;
 };
 
@@ -198,7 +199,7 @@ struct Machine {
   std::map<Address, Place> places;  // of every backend address asked for
   bool kube_proxy = false;          // something behind us serves the VIPs as well
   std::map<HealthTarget, std::string> ill;  // backends whose health probe fails, and how
-  std::set<Address> policed;                // of pods that a NetworkPolicy selects: the kernel path alone obeys it
+  Shared<std::set<Address>> policed;        // of pods that a NetworkPolicy selects: the kernel path alone obeys it
 };
 
 // ---- decided ----------------------------------------------------------------------------------------------------

@@ -15,8 +15,8 @@ bool any_matches(const std::vector<LabelSelector>& selectors, const Labels& labe
 
 // Kubernetes gives every namespace its name as a label; a namespace that was never declared has at least that one.
 Labels namespace_labels(const std::string& name, const Objects& objects) {
-  const auto declared = objects.namespaces.find(name);
-  Labels labels = declared == objects.namespaces.end() ? Labels{} : declared->second;
+  const auto declared = objects.namespaces->find(name);
+  Labels labels = declared == objects.namespaces->end() ? Labels{} : declared->second;
   labels.emplace("kubernetes.io/metadata.name", name);
   return labels;
 }
@@ -24,7 +24,7 @@ Labels namespace_labels(const std::string& name, const Objects& objects) {
 // Namespaces listed and namespaces selected are one set.
 bool namespace_set_empty(const ServiceAllocation& allocation, const Objects& objects) {
   if (!allocation.namespaces.empty()) return false;
-  return std::none_of(objects.namespaces.begin(), objects.namespaces.end(), [&](const auto& item) {
+  return std::none_of(objects.namespaces->begin(), objects.namespaces->end(), [&](const auto& item) {
     return any_matches(allocation.namespace_selectors, namespace_labels(item.first, objects));
   });
 }

@@ -10,18 +10,30 @@
 namespace xlb {
 namespace {
 
+template <typename Object>
+void append(std::vector<Object>& objects, const std::vector<Object>&, typename std::vector<Object>::const_iterator object) {
+  objects.push_back(*object);
+}
+template <typename Object>
+void append(SharedList<Object>& objects, const SharedList<Object>& more, typename SharedList<Object>::const_iterator object) {
+  objects.share(more.pointers()[static_cast<std::size_t>(object - more.begin())]);
+}
+
 // Adds those of `more` that have nobody's name, by kind.
-template <typename Object, typename Name>
-void add(std::vector<Object>& objects, const std::vector<Object>& more, const std::string& kind, const Name& name_of,
-         std::vector<std::string>& warnings) {
+template <typename Objects, typename Name>
+void add(Objects& objects, const Objects& more, const std::string& kind, const Name& name_of, std::vector<std::string>& warnings) {
+  if (objects.empty()) {
+    objects = more;
+    return;
+  }
   std::set<std::string> known;
-  for (const Object& object : objects) known.insert(name_of(object));
+  for (const auto& object : objects) known.insert(name_of(object));
   objects.reserve(objects.size() + more.size());
-  for (const Object& object : more) {
-    if (known.contains(name_of(object)))
-      warnings.push_back(kind + " " + name_of(object) + " of the API server does not count: a manifest of this node declares it too");
+  for (auto object = more.begin(); object != more.end(); ++object) {
+    if (known.contains(name_of(*object)))
+      warnings.push_back(kind + " " + name_of(*object) + " of the API server does not count: a manifest of this node declares it too");
     else
-      objects.push_back(object);
+      append(objects, more, object);
   }
 }
 
@@ -79,7 +91,10 @@ Declared side_by_side(Objects manifests, const Objects& api) {
   add(objects.services, api.services, "Service", full_name<Service>, warnings);
   add(objects.slices, api.slices, "EndpointSlice", full_name<EndpointSlice>, warnings);
   add(objects.nodes, without_shared_address(objects.nodes, api.nodes, warnings), "Node", [](const Node& node) { return node.name; }, warnings);
-  objects.namespaces.insert(api.namespaces.begin(), api.namespaces.end());
+  if (objects.namespaces->empty())
+    objects.namespaces = api.namespaces;
+  else
+    objects.namespaces.own().insert(api.namespaces->begin(), api.namespaces->end());
   return declared;
 }
 
@@ -103,10 +118,24 @@ void PoolsInForce::put_into(Objects& objects) {
   objects.advertisements = advertisements_;
 }
 
-void keep_class(Objects& objects, const std::string& load_balancer_class) {
-  if (load_balancer_class.empty()) return;  // allocate() refuses those that have one, and says so
-  std::erase_if(objects.services, [&](const Service& service) { return service.load_balancer_class != load_balancer_class; });
-  for (Service& service : objects.services) service.load_balancer_class.clear();
+void ServiceClass::keep(Objects& objects) {
+  if (name_.empty()) return;  // allocate() refuses those that have one, and says so
+  std::map<const Service*, Kept> kept;
+  SharedList<Service> services;
+  for (const auto& service : objects.services.pointers()) {
+    if (service->load_balancer_class != name_) continue;
+    Kept& one = kept[service.get()];
+    if (const auto known = kept_.find(service.get()); known != kept_.end()) {
+      one = known->second;
+    } else {
+      auto classless = std::make_shared<Service>(*service);
+      classless->load_balancer_class.clear();
+      one = {service, std::move(classless)};
+    }
+    services.share(one.classless);
+  }
+  objects.services = std::move(services);
+  kept_ = std::move(kept);
 }
 
 }  // namespace xlb

@@ -3,8 +3,10 @@
 #pragma once
 
 #include <map>
+#include <memory>
 #include <set>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "userspace/core/model.hpp"
@@ -14,9 +16,9 @@ namespace xlb {
 // What an API server brings to a pass.
 struct ApiFacts {
   Objects objects;                            // in force
-  Assignments given;                          // by Service: its addresses; also those that have none (yet)
+  Shared<Assignments> given;                  // by Service: its addresses; also those that have none (yet)
   std::map<ObjectName, std::string> waiting;  // why a Service has none
-  std::set<Address> policed;                  // Machine::policed
+  Shared<std::set<Address>> policed;          // Machine::policed
   std::vector<std::string> warnings;
   auto operator<=>(const ApiFacts&) const = default;
 };
@@ -49,6 +51,18 @@ class PoolsInForce {
 
 // Only Services of this class; empty: only those without one. Those of the class have none from here on, so that nobody
 // further on takes them for another's.
-void keep_class(Objects& objects, const std::string& load_balancer_class);
+class ServiceClass {
+ public:
+  explicit ServiceClass(std::string name) : name_(std::move(name)) {}
+  void keep(Objects& objects);
+
+ private:
+  std::string name_;
+  // What became of a Service, so that one that stays the same stays the same for those who come after.
+  struct Kept {
+    std::shared_ptr<const Service> declared, classless;
+  };
+  std::map<const Service*, Kept> kept_;
+};
 
 }  // namespace xlb

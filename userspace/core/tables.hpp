@@ -41,6 +41,9 @@ struct Group {
   auto operator<=>(const Group&) const = default;
 };
 
+// Base -> one stretch of one service: slot_base, or local_slot_base.
+using SlotStretches = std::map<std::uint32_t, Slots>;
+
 // Values are the contract's own structs. Slots outside every service are 0 and are not listed.
 struct Tables {
   std::map<LinkKey, lb_link> links;
@@ -48,7 +51,7 @@ struct Tables {
   std::map<Mac, std::uint32_t> peer_macs;   // -> node id
   std::map<Address, lb_vip> vips;
   std::map<ServiceKey, lb_service> services;
-  std::map<std::uint32_t, Slots> slots;  // base -> one stretch of one service: slot_base, or local_slot_base
+  SlotStretches slots;
   SortedRows<std::uint32_t, lb_backend>
       backends;  // id -> backend; freed ids stay with flags 0, keeping their generation
   std::set<SourceKey> sources;

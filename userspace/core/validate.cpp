@@ -14,10 +14,10 @@ std::string quoted(const std::string& text) {
   return "\"" + text + "\"";
 }
 
-template <typename Object, typename Name>
-Result<void> no_duplicates(const std::vector<Object>& objects, const std::string& what, const Name& name_of) {
+template <typename Objects, typename Name>
+Result<void> no_duplicates(const Objects& objects, const std::string& what, const Name& name_of) {
   std::set<std::string> seen;
-  for (const Object& object : objects) {
+  for (const auto& object : objects) {
     const std::string name = name_of(object);
     if (!seen.insert(name).second) return Error{"duplicate definition of " + what + " " + quoted(name)};
   }

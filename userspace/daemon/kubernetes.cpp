@@ -39,7 +39,8 @@ std::string shown(const std::vector<Address>& addresses) {
 }  // namespace
 
 Kubernetes::Kubernetes(Loop& loop, const Log& log, KubernetesSettings settings, std::function<void()> changed)
-    : loop_(loop), log_(log), settings_(std::move(settings)), changed_(std::move(changed)), election_(settings_.writer.node) {}
+    : loop_(loop), log_(log), settings_(std::move(settings)), changed_(std::move(changed)),
+      class_(settings_.load_balancer_class), election_(settings_.writer.node) {}
 
 Kubernetes::~Kubernetes() {
   loop_.cancel(election_timer_);
@@ -65,17 +66,20 @@ void Kubernetes::on_ready() {
 }
 
 void Kubernetes::take_state() {
-  const bool first = !state_;
-  state_ = server_->state();
+  const auto before = std::exchange(state_, server_->state());
+  const bool first = !before;
   if (!state_) return;
   if (first) log_.say(Severity::info, "api server listed", {{"services", std::to_string(state_->objects.services.size())}});
   stand_for_election();
 
   auto facts = std::make_shared<ApiFacts>();
   facts->objects = state_->objects;
-  keep_class(facts->objects, settings_.load_balancer_class);
+  class_.keep(facts->objects);
   pools_.put_into(facts->objects);
-  facts->given = given_by_api(facts->objects, *state_, facts_ ? facts_->given : Assignments{});
+  const bool same_services = before && state_->services.is(before->services) && state_->leases.is(before->leases) &&
+                             facts_ && facts->objects.services == facts_->objects.services;
+  facts->given = same_services ? facts_->given
+                               : Shared(given_by_api(facts->objects, *state_, facts_ ? *facts_->given : Assignments{}));
   facts->policed = state_->policed;
   facts->warnings = state_->unreadable;
   facts->warnings.insert(facts->warnings.end(), state_->warnings.begin(), state_->warnings.end());
@@ -83,7 +87,7 @@ void Kubernetes::take_state() {
     facts->warnings.push_back("the API server's pools and advertisements are not in force, the last good ones are: " + pools_.stale());
   if (!state_->metallb_kinds)
     facts->warnings.push_back("the API server does not know IPAddressPool: install the chart's CRDs, or MetalLB's");
-  for (const auto& [name, assignment] : facts->given) {
+  for (const auto& [name, assignment] : *facts->given) {
     if (!assignment.addresses.empty()) continue;
     const auto refusal = refusals_.find(name);
     facts->waiting[name] = refusal != refusals_.end() ? refusal->second
@@ -103,8 +107,8 @@ void Kubernetes::stand_for_election() {
   loop_.cancel(election_timer_);
   if (!state_) return;
   const auto now = monotonic();
-  const auto lease = state_->leases.find(kAllocatorLease);
-  const auto known = lease == state_->leases.end() ? std::nullopt : std::optional(lease->second);
+  const auto lease = state_->leases->find(kAllocatorLease);
+  const auto known = lease == state_->leases->end() ? std::nullopt : std::optional(lease->second);
   if (auto order = election_.step(known, now)) {
     if (order->create) order->lease.identity = {};
     ApiRequest request = write_lease(settings_.writer, kAllocatorLease, order->lease, wall_us());
@@ -117,6 +121,7 @@ void Kubernetes::stand_for_election() {
       if (leads != led_) {
         log_.say(Severity::info, leads ? "gives addresses out" : "gives addresses out no more");
         allocator_.start_over();
+        settled_.reset();
         counted_.clear();
         configuration_.erase(Reporter::allocator);
         led_ = leads;
@@ -132,13 +137,19 @@ void Kubernetes::stand_for_election() {
 void Kubernetes::allocate_addresses() {
   if (!state_ || !facts_ || !election_.leads(monotonic())) {
     refusals_.clear();
+    settled_.reset();
     return;
   }
   std::map<Address, std::string> avoid = avoid_;
   avoid.merge(node_uses(facts_->objects));
   // Without pools nothing can be said of what should be; with them it is done step by step, each seen before the next.
   if (facts_->objects.pools.empty() && !pools_.loaded()) return;
-  AllocatorOrders orders = allocator_.step(facts_->objects, *state_, avoid);
+  Settled now{state_->services, state_->leases, facts_->objects, std::move(avoid)};
+  now.objects.slices.clear();
+  // An endpoint that comes or goes gives nobody an address.
+  if (settled_ == now) return;
+  settled_.reset();
+  AllocatorOrders orders = allocator_.step(facts_->objects, *state_, now.avoid);
   refusals_ = orders.refusals;
   for (ServiceNotice& said : orders.notices) notice(std::move(said));
   for (const ClaimOrder& order : orders.claims) {
@@ -151,6 +162,7 @@ void Kubernetes::allocate_addresses() {
     write("Service " + order.service.text(), write_status(order), [this, order](const ApiAnswer& answer) {
       if (!answer.good()) return;
       allocator_.wrote(order);
+      settled_.reset();
       if (order.ingress.empty())
         notice({order.service, order.identity.uid, false, "ClearAssignment", "Lost its address: " + order.reason});
       else
@@ -159,6 +171,8 @@ void Kubernetes::allocate_addresses() {
   }
   for (const ReleaseOrder& order : orders.releases) release(order, 0);
   count_pools(orders);
+  const bool nothing_to_do = orders.claims.empty() && orders.statuses.empty() && orders.releases.empty();
+  if (nothing_to_do && under_way_.empty()) settled_ = std::move(now);
 }
 
 // Users that are in no list here are asked for one by one: only who is gone indeed loses its address.
@@ -225,7 +239,7 @@ void Kubernetes::count_pools(const AllocatorOrders& orders) {
 
 void Kubernetes::took_in(const Outcome& outcome) {
   avoid_ = outcome.uses;
-  announced_.clear();
+  const auto announced_before = std::exchange(announced_, {});
   reported_ = true;
   for (const DesiredVip& vip : outcome.among_peers.vips) {
     std::vector<std::string> links;
@@ -234,7 +248,7 @@ void Kubernetes::took_in(const Outcome& outcome) {
         links.push_back(owned.link.l3_name.empty() ? owned.link.name : owned.link.l3_name);
     if (links.empty()) continue;
     for (const ObjectName& service : vip.services) {
-      if (!facts_ || !facts_->given.contains(service)) continue;
+      if (!facts_ || !facts_->given->contains(service)) continue;
       std::vector<std::string>& all = announced_[service];
       all.insert(all.end(), links.begin(), links.end());
     }
@@ -245,23 +259,27 @@ void Kubernetes::took_in(const Outcome& outcome) {
   }
   for (const auto& [service, links] : announced_) {
     if (told_.contains(service) || !state_) continue;
-    const auto api = state_->services.find(service);
-    if (api == state_->services.end()) continue;
+    const auto api = state_->services->find(service);
+    if (api == state_->services->end()) continue;
     notice({service, api->second.identity.uid, false, "nodeAssigned",
             "announcing from node \"" + settings_.writer.node + "\" with protocol \"layer2\""});
     told_[service] = true;
   }
   std::erase_if(told_, [&](const auto& told) { return !announced_.contains(told.first); });
+  if (announced_ != announced_before) told_statuses_.reset();
   report_announced();
 }
 
 // ServiceL2Status: one for each service that is announced here, as `kubectl get servicel2statuses` shows them.
 void Kubernetes::report_announced() {
   if (!state_ || !state_->metallb_kinds || !reported_) return;
+  if (told_statuses_ && told_statuses_->is(state_->l2_statuses)) return;
   std::map<std::string, ObjectName> wanted;
   for (const auto& [service, links] : announced_) wanted[l2_status_name(settings_.writer, service)] = service;
-  for (const auto& [name, status] : state_->l2_statuses) {
+  std::size_t owned = 0, right = 0;  // of this node, and as they should be
+  for (const auto& [name, status] : *state_->l2_statuses) {
     const bool own = status.node == settings_.writer.node;
+    owned += own ? 1 : 0;
     const auto found = wanted.find(name);
     if (found == wanted.end()) {
       if (own) write("ServiceL2Status " + name, remove_l2_status(settings_.writer, name, status.identity), {});
@@ -272,8 +290,10 @@ void Kubernetes::report_announced() {
       write("ServiceL2Status " + name, fill_l2_status(settings_.writer, found->second, links), {});
     else if (status.interfaces != links)  // immutable: made anew
       write("ServiceL2Status " + name, remove_l2_status(settings_.writer, name, status.identity), {});
+    if (own && status.interfaces == links) ++right;
     wanted.erase(found);
   }
+  if (right == announced_.size() && right == owned) told_statuses_ = state_->l2_statuses;
   for (const auto& [name, service] : wanted) {
     write("ServiceL2Status " + name, make_l2_status(settings_.writer, service),
           [this, thing = "ServiceL2Status " + name, fill = fill_l2_status(settings_.writer, service, announced_[service])](

@@ -9,6 +9,7 @@
 #include <functional>
 #include <map>
 #include <memory>
+#include <optional>
 #include <set>
 #include <string>
 #include <vector>
@@ -70,10 +71,20 @@ class Kubernetes {
   std::unique_ptr<ApiServer> server_;
   std::shared_ptr<const ApiState> state_;
   std::shared_ptr<const ApiFacts> facts_;
+  ServiceClass class_;
   PoolsInForce pools_;
   AllocatorElection election_;
   ApiAllocator allocator_;
   bool led_ = false;
+  // What the allocator last looked at and had nothing to write for.
+  struct Settled {
+    Shared<std::map<ObjectName, ApiService>> services;
+    Shared<std::map<std::string, ApiLease>> leases;
+    Objects objects;  // without slices
+    std::map<Address, std::string> avoid;
+    bool operator==(const Settled&) const = default;
+  };
+  std::optional<Settled> settled_;
   Loop::Timer election_timer_ = 0, retry_timer_ = 0;
   std::set<std::string> under_way_;
   std::map<std::string, std::string> said_;        // failed writes, once each
@@ -88,6 +99,7 @@ class Kubernetes {
     bool written = false;
   };
   std::map<Reporter, ConfigurationReport> configuration_;
+  std::optional<Shared<std::map<std::string, ApiL2Status>>> told_statuses_;  // they say what announced_ says
   std::map<ObjectName, bool> told_;                // "announcing from node" was said
 };
 

@@ -29,7 +29,7 @@ struct LastPass {
   Assignments held;
   std::size_t conflicts = 0;
   std::vector<DesiredVip> vips;
-  std::vector<DesiredService> services;
+  SharedList<DesiredService> services;
   std::map<HealthTarget, std::string> ill;
   std::map<std::uint32_t, PortOfService> ports;
   struct TableSize {

@@ -62,6 +62,7 @@ Result<void> refuse_unserved(const PreparedChange& change, const Judgement& judg
 
 std::vector<ServiceOutcome> service_outcomes(const Assignments& before, const Judgement& judged,
                                              const PreparedChange* change) {
+  if (!change && before == judged.state.held && judged.desired.refusals.empty()) return {};
   std::set<ObjectName> named;
   if (change)
     for (const ChangeReport& report : change->report)
@@ -202,8 +203,9 @@ Reconciler::Declared Reconciler::join_api(Objects objects, std::vector<std::stri
   for (const Service& service : objects.services) own.insert(service.name);
   auto both = side_by_side(std::move(objects), api_known_->objects);
   declared.objects = std::move(both.objects);
-  for (const auto& [name, assignment] : api_known_->given)
-    if (!own.contains(name)) declared.given.insert({name, assignment});
+  declared.given = api_known_->given;
+  for (const ObjectName& name : own)
+    if (declared.given->contains(name)) declared.given.own().erase(name);
   for (const auto& [name, why] : api_known_->waiting)
     if (!own.contains(name)) declared.waiting.insert({name, why});
   declared.policed = api_known_->policed;
@@ -225,7 +227,7 @@ Result<Observation> Reconciler::observe(Declared declared, const PassOptions& op
   if (!attached) return attached.error();
   seen.attached = std::move(*attached);
   if (!seen.attached.empty()) {
-    auto installed = edges_.data_plane->installed();
+    auto installed = edges_.data_plane->installed(stretches_);
     if (!installed) return installed.error();
     seen.installed = std::move(*installed);
     auto node = edges_.data_plane->node();
@@ -236,7 +238,7 @@ Result<Observation> Reconciler::observe(Declared declared, const PassOptions& op
     seen.capacity = *capacity;
   }
 
-  auto state = read_state(settings_.state_file());
+  auto state = read_state(settings_.state_file(), &state_);
   if (state) {
     seen.state = std::move(*state);
   } else {
@@ -311,7 +313,7 @@ Result<Judgement> Reconciler::judge(const Observation& seen, const AskWire& ask,
     allocation.refusals.insert(seen.waiting.begin(), seen.waiting.end());
     judged.state.held = allocation.held;
     judged.desired = decide(seen.objects, allocation.held, seen.machine, allocation.refusals, judged.state.conflicts,
-                            seen.peers);
+                            seen.peers, &decisions_);
     auto found = probe.first_use(seen.machine.links, judged.desired, judged.state,
                                  std::chrono::steady_clock::now() - kFirstUseKept);
     if (!found) return found.error();
@@ -324,7 +326,8 @@ Result<Judgement> Reconciler::judge(const Observation& seen, const AskWire& ask,
     }
     std::map<Address, std::string> not_yet = judged.state.conflicts;
     not_yet.insert(judged.open.begin(), judged.open.end());
-    judged.desired = decide(seen.objects, allocation.held, seen.machine, allocation.refusals, not_yet, seen.peers);
+    judged.desired = decide(seen.objects, allocation.held, seen.machine, allocation.refusals, not_yet, seen.peers,
+                            &decisions_);
     break;
   }
   judged.uses = std::move(used);
@@ -420,6 +423,8 @@ Result<Outcome> Reconciler::carry_out(Observation& seen, const Judgement& judged
     if (auto applied = edges_.data_plane->apply(edits); !applied)
       return applied.error().in("the declarations are written, the tables only in part (any next command finishes them)");
   }
+
+  stretches_ = judged.wanted.slots;
 
   // A daemon that minded peers is gone, and so is the last peer: nobody else could answer, and nobody renews the lease. Given
   // last, so that nothing is answered for that is not owned any more.

@@ -21,6 +21,7 @@
 
 #include "userspace/config/manifests.hpp"
 #include "userspace/config/state.hpp"
+#include "userspace/core/decide_memory.hpp"
 #include "userspace/core/slots.hpp"
 #include "userspace/core/sources.hpp"
 #include "userspace/daemon/configuration_hash.hpp"
@@ -46,7 +47,7 @@ struct PassOptions {
 struct Observation {
   Objects objects;                              // of manifests and of an API server
   std::vector<std::string> warnings;            // of both
-  Assignments given;                            // Services whose addresses the API server knows, or that have none
+  Shared<Assignments> given;                    // Services whose addresses the API server knows, or that have none
   std::map<ObjectName, std::string> waiting;    // why those have none
   State state;
   std::optional<std::string> state_damage;  // the sentence; the state above is then recovered from the tables
@@ -171,9 +172,9 @@ class Reconciler {
   struct Declared {
     Objects objects;
     std::vector<std::string> warnings;
-    Assignments given;
+    Shared<Assignments> given;
     std::map<ObjectName, std::string> waiting;
-    std::set<Address> policed;
+    Shared<std::set<Address>> policed;
   };
   struct Writing {
     std::optional<Lock> lock;
@@ -200,8 +201,11 @@ class Reconciler {
   bool api_read_ = false;
   // Of earlier passes of this process.
   DocumentMemory documents_;
+  StateMemory state_;
   std::map<Address, Place> places_;
+  DecideMemory decisions_;
   SlotMemory slots_;
+  SlotStretches stretches_;  // as they were left
   ConfigurationHash configuration_;
   // Of a pass that waits for the disk, and of the one that follows it.
   std::function<void(Work, Written)> write_;

@@ -9,8 +9,8 @@
 //
 // The state. There is none until each kind has been listed once. From then on it is exchanged as a whole, a burst of
 // changes at once: while the server cannot be reached it stays, and after a list what is gone from the list is gone.
-// A state that was fetched belongs to whoever holds the pointer, and costs memory as long: of 5,000 services with
-// three endpoints each the objects that are kept take 16 MiB and each state another 13.
+// A state that was fetched belongs to whoever holds the pointer. It shares with the client and with other states
+// whatever has not changed between them, so that holding one costs little.
 //
 // Errors. A server that does not answer, refuses or talks nonsense is no error of a call: it is asked again, later
 // and later (30 s at most), and said once in take_troubles(), and once more when it is over. connect() fails only for

@@ -134,7 +134,7 @@ ApiService read_server_side(const TreeNode& tree, Reading& reading) {
 
 void read_api_service(const TreeNode& tree, Reading& reading, ReadObject& object) {
   Reading apart = reading.apart();
-  auto read = std::make_unique<ReadService>();
+  auto read = std::make_shared<ReadService>();
   read->api = read_server_side(tree, apart);
   const bool wants = text_at(tree, {"spec", "type"}) == "LoadBalancer";
   // One that was a LoadBalancer may have something left of that.
@@ -149,7 +149,12 @@ void read_api_service(const TreeNode& tree, Reading& reading, ReadObject& object
   }
   // That a Service of another type gets no address is no news to a cluster, which is full of them.
   if (!wants) reading.warnings().clear();
-  object.value = std::move(read);
+  object.value = Read<ReadService>(std::move(read));
+}
+
+template <typename Value>
+Read<Value> kept(Value value) {
+  return std::make_shared<const Value>(std::move(value));
 }
 
 // ---- the others
@@ -171,7 +176,7 @@ void read_pod(Reading& reading, ReadObject& object) {
   if (pod.addresses.empty() && !single.text().empty()) {
     if (const auto address = read_address(single)) pod.addresses.push_back(*address);
   }
-  if (!reading.error() && !pod.addresses.empty()) object.value = std::move(pod);
+  if (!reading.error() && !pod.addresses.empty()) object.value = kept(std::move(pod));
 }
 
 ApiLease read_lease(const TreeNode& tree, Reading& reading) {
@@ -216,34 +221,34 @@ void read_value(ApiKind kind, const TreeNode& tree, Reading& reading, ReadObject
       break;
     case ApiKind::slices:
       object.owner = text_at(tree, {"metadata", "labels", kServiceNameLabel});
-      if (!object.owner.empty()) object.value = read_slice(object.name, reading);
+      if (!object.owner.empty()) object.value = kept(read_slice(object.name, reading));
       break;
     case ApiKind::nodes:
-      object.value = read_node(object.name, reading);
+      object.value = kept(read_node(object.name, reading));
       break;
     case ApiKind::namespaces:
-      object.value = read_namespace(object.name.name, reading);
+      object.value = kept(read_namespace(object.name.name, reading));
       break;
     case ApiKind::pods:
       read_pod(reading, object);
       break;
     case ApiKind::policies:
-      object.value = ReadPolicy{read_selector(reading.root()["spec"]["podSelector"])};
+      object.value = kept(ReadPolicy{read_selector(reading.root()["spec"]["podSelector"])});
       // Whom it means is not known: the slow path is right for everybody, the fast one only for those it does not
       // mean.
-      if (reading.error()) object.value = ReadPolicy{};
+      if (reading.error()) object.value = kept(ReadPolicy{});
       break;
     case ApiKind::pools:
-      object.value = ReadPool{read_pool(object.name, reading), read_api_identity(tree)};
+      object.value = kept(ReadPool{read_pool(object.name, reading), read_api_identity(tree)});
       break;
     case ApiKind::advertisements:
-      object.value = read_advertisement(object.name, reading);
+      object.value = kept(read_advertisement(object.name, reading));
       break;
     case ApiKind::leases:
-      object.value = read_lease(tree, reading);
+      object.value = kept(read_lease(tree, reading));
       break;
     case ApiKind::l2_statuses:
-      object.value = read_l2_status(tree, reading);
+      object.value = kept(read_l2_status(tree, reading));
       break;
   }
 }
@@ -270,9 +275,14 @@ bool same(const ReadObject& left, const ReadObject& right) {
       left.warnings != right.warnings || left.value.index() != right.value.index()) {
     return false;
   }
-  using Services = std::unique_ptr<const ReadService>;
-  if (const auto* service = std::get_if<Services>(&left.value)) return **service == *std::get<Services>(right.value);
-  return left.value == right.value;
+  return std::visit(
+      [&]<typename Value>(const Value& value) {
+        if constexpr (std::is_same_v<Value, std::monostate>)
+          return true;
+        else
+          return *value == *std::get<Value>(right.value);
+      },
+      left.value);
 }
 
 Result<ReadObject> read_api_object(ApiKind kind, const TreeNode& tree) {

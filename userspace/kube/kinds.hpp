@@ -69,9 +69,13 @@ struct ReadNamespace {
   Labels labels;
   auto operator<=>(const ReadNamespace&) const = default;
 };
-// Nothing: an object that is none of our business, or cannot be read.
-using ReadValue = std::variant<std::monostate, std::unique_ptr<const ReadService>, EndpointSlice, Node, ReadNamespace,
-                               ReadPod, ReadPolicy, ReadPool, L2Advertisement, ApiLease, ApiL2Status>;
+// Nothing: an object that is none of our business, or cannot be read. What there are thousands of is shared with the states
+// that are handed out, and costs no more than it needs.
+template <typename Value>
+using Read = std::shared_ptr<const Value>;
+using ReadValue = std::variant<std::monostate, Read<ReadService>, Read<EndpointSlice>, Read<Node>, Read<ReadNamespace>,
+                               Read<ReadPod>, Read<ReadPolicy>, Read<ReadPool>, Read<L2Advertisement>, Read<ApiLease>,
+                               Read<ApiL2Status>>;
 
 struct ReadObject {
   ObjectName name;

@@ -27,9 +27,9 @@ ApiFacts facts() {
   node.name = "pi1";
   node.addresses = {address("192.168.0.11")};
   facts.objects.nodes = {node};
-  facts.objects.namespaces["shop"] = {{"team", "a"}};
-  facts.given[{"default", "web"}] = {{address("192.168.0.200")}, "home"};
-  facts.given[{"default", "waits"}] = {};
+  facts.objects.namespaces.own()["shop"] = {{"team", "a"}};
+  facts.given.own()[{"default", "web"}] = {{address("192.168.0.200")}, "home"};
+  facts.given.own()[{"default", "waits"}] = {};
   facts.waiting[{"default", "waits"}] = "had no address when the API server was last heard";
   facts.policed = {address("10.42.0.8")};
   return facts;

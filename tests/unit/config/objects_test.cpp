@@ -81,7 +81,7 @@ TEST(Objects, ListsAreTakenApart) {
       "- apiVersion: v1\n  kind: Node\n  metadata: {name: pi1}\n- apiVersion: v1\n  kind: Namespace\n  metadata: "
       "{name: web, labels: {a: b}}\n");
   EXPECT_EQ(parsed.objects.nodes.size(), 1U);
-  EXPECT_EQ(parsed.objects.namespaces.at("web"), (Labels{{"a", "b"}, {"kubernetes.io/metadata.name", "web"}}));
+  EXPECT_EQ(parsed.objects.namespaces->at("web"), (Labels{{"a", "b"}, {"kubernetes.io/metadata.name", "web"}}));
   EXPECT_TRUE(accepted("apiVersion: v1\nkind: List\nitems: []\n").objects.nodes.empty());
   EXPECT_EQ(refusal("apiVersion: v1\nkind: List\nitems:\n- apiVersion: v1\n  kind: Node\n  metadata: {name: A}\n")
                 .substr(0, 30),

@@ -50,8 +50,8 @@ TEST(Allocator, TutorialPoolGivesItsFirstAddress) {
 
 TEST(Allocator, OnlyLoadBalancersWithoutAClass) {
   Objects objects = home({service("cluster"), service("other")});
-  objects.services[0].type = "ClusterIP";
-  objects.services[1].load_balancer_class = "example.com/lb";
+  objects.services.own(0).type = "ClusterIP";
+  objects.services.own(1).load_balancer_class = "example.com/lb";
   const Allocation allocation = allocate(objects, {}, {});
   EXPECT_EQ(given(allocation, "cluster"), "nothing");
   EXPECT_EQ(given(allocation, "other"), "loadBalancerClass \"example.com/lb\" belongs to another load balancer");
@@ -84,10 +84,10 @@ TEST(Allocator, HeldAddressFollowsARequestAndAPool) {
   objects.pools.push_back(pool("lab", {"10.0.0.0/30"}));
   const Assignments held{{web, {{address("192.168.0.205")}, "home"}}};
   EXPECT_EQ(given(allocate(objects, held, {}), "web"), "192.168.0.205");
-  objects.services[0].requested = {address("192.168.0.210")};
+  objects.services.own(0).requested = {address("192.168.0.210")};
   EXPECT_EQ(given(allocate(objects, held, {}), "web"), "192.168.0.210");
-  objects.services[0].requested.clear();
-  objects.services[0].pool = "lab";
+  objects.services.own(0).requested.clear();
+  objects.services.own(0).pool = "lab";
   EXPECT_EQ(given(allocate(objects, held, {}), "web"), "10.0.0.0");
 }
 
@@ -97,7 +97,7 @@ TEST(Allocator, AnAnsweredAddressIsNotGivenOutAndNotKept) {
   const Assignments held{{web, {{address("192.168.0.200")}, "home"}}};
   EXPECT_EQ(given(allocate(home(), held, avoid), "web"), "192.168.0.201");
   Objects objects = home();
-  objects.services[0].requested = {address("192.168.0.200")};
+  objects.services.own(0).requested = {address("192.168.0.200")};
   EXPECT_EQ(given(allocate(objects, {}, avoid), "web"),
             "requested loadBalancer IP(s) [\"192.168.0.200\"] cannot be given out: 02:00:00:00:00:09 "
             "answers for it");
@@ -105,7 +105,7 @@ TEST(Allocator, AnAnsweredAddressIsNotGivenOutAndNotKept) {
 
 TEST(Allocator, RequestsGoBeforeTheRest) {
   Objects objects = home({service("alpha"), service("web")});
-  objects.services[1].requested = {address("192.168.0.200")};
+  objects.services.own(1).requested = {address("192.168.0.200")};
   const Allocation allocation = allocate(objects, {}, {});
   EXPECT_EQ(given(allocation, "web"), "192.168.0.200");
   EXPECT_EQ(given(allocation, "alpha"), "192.168.0.201");
@@ -114,8 +114,8 @@ TEST(Allocator, RequestsGoBeforeTheRest) {
 TEST(Allocator, RefusalsOfRequests) {
   const auto refused = [](std::vector<std::string> asked, const auto& change) {
     Objects objects = dual({service("web"), service("zeta")});
-    for (const std::string& text : asked) objects.services[0].requested.push_back(address(text));
-    objects.services[1].requested = {address("192.168.0.203")};
+    for (const std::string& text : asked) objects.services.own(0).requested.push_back(address(text));
+    objects.services.own(1).requested = {address("192.168.0.203")};
     change(objects);
     const Assignments held{{{"default", "zeta"}, {{address("192.168.0.203")}, "home"}}};
     return given(allocate(objects, held, {}), "web");
@@ -128,12 +128,12 @@ TEST(Allocator, RefusalsOfRequests) {
   EXPECT_EQ(refused({"192.168.0.199"}, as_is), R"(["192.168.0.199"] is not allowed in config)");
   EXPECT_EQ(refused({"192.168.0.203"}, as_is),
             R"(can't change sharing key for "default/web", address also in use by default/zeta)");
-  EXPECT_EQ(refused({"192.168.0.200"}, [](Objects& objects) { objects.services[0].families = {Family::ipv6}; }),
+  EXPECT_EQ(refused({"192.168.0.200"}, [](Objects& objects) { objects.services.own(0).families = {Family::ipv6}; }),
             R"(requested loadBalancer IP(s) ["192.168.0.200"] does not match the ipFamily of the service)");
   EXPECT_EQ(refused({"192.168.0.200"},
-                    [](Objects& objects) { objects.services[0].family_policy = FamilyPolicy::require_dual; }),
+                    [](Objects& objects) { objects.services.own(0).family_policy = FamilyPolicy::require_dual; }),
             R"(requested loadBalancer IP(s) ["192.168.0.200"] does not match the ipFamily of the service)");
-  EXPECT_EQ(refused({"192.168.0.200"}, [](Objects& objects) { objects.services[0].pool = "other"; }),
+  EXPECT_EQ(refused({"192.168.0.200"}, [](Objects& objects) { objects.services.own(0).pool = "other"; }),
             R"(requested loadBalancer IP(s) ["192.168.0.200"] is not compatible with requested address pool other)");
   EXPECT_EQ(refused({"192.168.0.200"},
                     [](Objects& objects) {
@@ -145,16 +145,16 @@ TEST(Allocator, RefusalsOfRequests) {
 
 TEST(Allocator, RefusalsWithoutRequest) {
   Objects objects = dual();
-  objects.services[0].pool = "office";
+  objects.services.own(0).pool = "office";
   EXPECT_EQ(given(allocate(objects, {}, {}), "web"), "unknown pool \"office\"");
   objects.pools.push_back(pool("office", {"10.0.0.1/32"}));
   objects.services.push_back(service("alpha"));
-  objects.services[1].pool = "office";
+  objects.services.own(1).pool = "office";
   EXPECT_EQ(given(allocate(objects, {}, {}), "web"), "no available IPs in pool office");
-  objects.services[0].families = {Family::ipv6};
+  objects.services.own(0).families = {Family::ipv6};
   EXPECT_EQ(given(allocate(objects, {}, {}), "web"), "no available IPs in pool office for ipv6 IPFamily");
-  objects.services[0].families = {Family::ipv4, Family::ipv6};
-  objects.services[0].family_policy = FamilyPolicy::require_dual;
+  objects.services.own(0).families = {Family::ipv4, Family::ipv6};
+  objects.services.own(0).family_policy = FamilyPolicy::require_dual;
   EXPECT_EQ(given(allocate(objects, {}, {}), "web"), "no available IPs in pool office for dual IPFamily");
   EXPECT_EQ(given(allocate({}, {}, {}), "web"), "nothing");
   objects = {};
@@ -166,21 +166,21 @@ TEST(Allocator, AutoAssignAndAvoidedAddresses) {
   Objects objects = home();
   objects.pools[0].auto_assign = false;
   EXPECT_EQ(given(allocate(objects, {}, {}), "web"), "no available IPs");
-  objects.services[0].pool = "home";
+  objects.services.own(0).pool = "home";
   EXPECT_EQ(given(allocate(objects, {}, {}), "web"), "192.168.0.200");
   objects = home();
   objects.pools[0] = pool("home", {"192.168.0.255-192.168.1.2"});
   objects.pools[0].avoid_buggy_ips = true;
   EXPECT_EQ(given(allocate(objects, {}, {}), "web"), "192.168.1.1");
-  objects.services[0].requested = {address("192.168.0.255")};
+  objects.services.own(0).requested = {address("192.168.0.255")};
   EXPECT_EQ(given(allocate(objects, {}, {}), "web"), R"(["192.168.0.255"] is not allowed in config)");
 }
 
 TEST(Allocator, Families) {
   const auto given_for = [](std::vector<Family> families, FamilyPolicy policy) {
     Objects objects = dual();
-    objects.services[0].families = std::move(families);
-    objects.services[0].family_policy = policy;
+    objects.services.own(0).families = std::move(families);
+    objects.services.own(0).family_policy = policy;
     return given(allocate(objects, {}, {}), "web");
   };
   EXPECT_EQ(given_for({}, FamilyPolicy::single), "192.168.0.200");
@@ -192,7 +192,7 @@ TEST(Allocator, Families) {
 
 TEST(Allocator, PreferDualStackTakesOneAndGainsTheOtherFromItsPool) {
   Objects objects = home();
-  objects.services[0].family_policy = FamilyPolicy::prefer_dual;
+  objects.services.own(0).family_policy = FamilyPolicy::prefer_dual;
   Allocation allocation = allocate(objects, {}, {});
   EXPECT_EQ(given(allocation, "web"), "192.168.0.200");
   objects.pools.push_back(pool("six", {"fd00:6::/120"}));
@@ -201,7 +201,7 @@ TEST(Allocator, PreferDualStackTakesOneAndGainsTheOtherFromItsPool) {
   objects.pools[0].ranges.push_back(test::range("fd00::200-fd00::203"));
   allocation = allocate(objects, allocation.held, {});
   EXPECT_EQ(given(allocation, "web"), "192.168.0.200 fd00::200");
-  objects.services[0].family_policy = FamilyPolicy::single;
+  objects.services.own(0).family_policy = FamilyPolicy::single;
   EXPECT_EQ(given(allocate(objects, allocation.held, {}), "web"), "192.168.0.200");
 }
 
@@ -215,7 +215,7 @@ TEST(Allocator, PinnedPoolsGoFirstByPriority) {
   objects.pools[3].allocation =
       ServiceAllocation{10, {}, {}, {LabelSelector{{{"app", LabelRequirement::Operator::in, {"x"}}}}}};
   objects.services = {service("a"), service("b"), service("c"), service("d")};
-  for (Service& each : objects.services) each.labels = {{"app", "x"}};
+  for (std::size_t i = 0; i < objects.services.size(); ++i) objects.services.own(i).labels = {{"app", "x"}};
   const Allocation allocation = allocate(objects, {}, {});
   EXPECT_EQ(given(allocation, "a"), "10.0.1.1");
   EXPECT_EQ(given(allocation, "b"), "10.0.2.1");
@@ -227,7 +227,7 @@ TEST(Allocator, APoolWithAServiceAllocationIsNeverAmongTheOthers) {
   Objects objects = home();
   objects.pools[0].allocation = ServiceAllocation{0, {"prod"}, {}, {}};
   EXPECT_EQ(given(allocate(objects, {}, {}), "web"), "no available IPs");
-  objects.services[0].pool = "home";
+  objects.services.own(0).pool = "home";
   EXPECT_EQ(given(allocate(objects, {}, {}), "web"), "pool home not compatible for ip assignment");
 }
 
@@ -236,42 +236,42 @@ TEST(Allocator, NamespaceSelectorsThatMatchNothingAdmitRequestsOnly) {
   const LabelSelector team{{{"team", LabelRequirement::Operator::in, {"a"}}}};
   objects.pools[0].allocation = ServiceAllocation{0, {}, {team}, {}};
   EXPECT_EQ(given(allocate(objects, {}, {}), "web"), "no available IPs");
-  objects.services[0].pool = "home";
+  objects.services.own(0).pool = "home";
   EXPECT_EQ(given(allocate(objects, {}, {}), "web"), "192.168.0.200");
-  objects.namespaces["prod"] = {{"team", "a"}};
+  objects.namespaces.own()["prod"] = {{"team", "a"}};
   EXPECT_EQ(given(allocate(objects, {}, {}), "web"), "pool home not compatible for ip assignment");
-  objects.namespaces["default"] = {{"team", "a"}};
-  objects.services[0].pool.clear();
+  objects.namespaces.own()["default"] = {{"team", "a"}};
+  objects.services.own(0).pool.clear();
   EXPECT_EQ(given(allocate(objects, {}, {}), "web"), "192.168.0.200");
 }
 
 TEST(Allocator, Sharing) {
   Objects objects = home({service("dns-tcp", {tcp(53)}), service("dns-udp", {udp(53)}), service("more", {tcp(53)})});
-  for (Service& each : objects.services) each.sharing_key = "dns";
+  for (std::size_t i = 0; i < objects.services.size(); ++i) objects.services.own(i).sharing_key = "dns";
   const Allocation allocation = allocate(objects, {}, {});
   EXPECT_EQ(given(allocation, "dns-tcp"), "192.168.0.200");
   EXPECT_EQ(given(allocation, "dns-udp"), "192.168.0.200");
   EXPECT_EQ(given(allocation, "more"), "192.168.0.201");  // its port is taken on the first
-  objects.services[2].requested = {address("192.168.0.200")};
+  objects.services.own(2).requested = {address("192.168.0.200")};
   EXPECT_EQ(given(allocate(objects, allocation.held, {}), "more"),
             "port TCP/53 is already in use on \"192.168.0.200\"");
-  objects.services[2].sharing_key = "other";
+  objects.services.own(2).sharing_key = "other";
   EXPECT_EQ(given(allocate(objects, allocation.held, {}), "more"),
             "can't change sharing key for \"default/more\", address also in use by default/dns-tcp,default/dns-udp");
 }
 
 TEST(Allocator, SharingUnderLocalNeedsTheSameSelector) {
   Objects objects = home({service("a", {tcp(80)}), service("b", {tcp(443)})});
-  for (Service& each : objects.services) each.sharing_key = "k";
-  objects.services[0].policy = TrafficPolicy::local;
+  for (std::size_t i = 0; i < objects.services.size(); ++i) objects.services.own(i).sharing_key = "k";
+  objects.services.own(0).policy = TrafficPolicy::local;
   EXPECT_EQ(given(allocate(objects, {}, {}), "b"), "192.168.0.201");
   Objects asking = objects;
-  for (Service& each : asking.services) each.requested = {address("192.168.0.200")};
+  for (std::size_t i = 0; i < asking.services.size(); ++i) asking.services.own(i).requested = {address("192.168.0.200")};
   EXPECT_EQ(given(allocate(asking, {}, {}), "b"),
             "can't change sharing key for \"default/b\", address also in use by default/a");
-  objects.services[1].policy = TrafficPolicy::local;
+  objects.services.own(1).policy = TrafficPolicy::local;
   EXPECT_EQ(given(allocate(objects, {}, {}), "b"), "192.168.0.200");
-  objects.services[1].selector = {{"app", "b"}};
+  objects.services.own(1).selector = {{"app", "b"}};
   EXPECT_EQ(given(allocate(objects, {}, {}), "b"), "192.168.0.201");
 }
 

@@ -44,7 +44,7 @@ class ApiAllocatorTest : public testing::Test {
   }
   [[nodiscard]] std::vector<std::string> leases() const {
     std::vector<std::string> names;
-    for (const auto& [name, lease] : server.state.leases) names.push_back(name + " " + lease.annotations.at(kServicesAnnotation));
+    for (const auto& [name, lease] : *server.state.leases) names.push_back(name + " " + lease.annotations.at(kServicesAnnotation));
     return names;
   }
 
@@ -131,7 +131,7 @@ TEST_F(ApiAllocatorTest, WhoIsOnlyMissingFromTheListKeepsItsLease) {
 TEST_F(ApiAllocatorTest, AnotherAddressAskedForIsShownBeforeTheOldOneGoes) {
   server.add("web");
   settle();
-  server.state.objects.services[0].requested = {address("192.168.0.203")};
+  server.state.objects.services.own(0).requested = {address("192.168.0.203")};
   AllocatorOrders orders = step();
   EXPECT_EQ(orders.claims.size(), 1u);
   EXPECT_TRUE(orders.releases.empty());
@@ -144,8 +144,8 @@ TEST_F(ApiAllocatorTest, TwoThatChangePlacesGetThere) {
   server.add("a");
   server.add("b");
   settle();
-  server.state.objects.services[0].requested = {address("192.168.0.201")};
-  server.state.objects.services[1].requested = {address("192.168.0.200")};
+  server.state.objects.services.own(0).requested = {address("192.168.0.201")};
+  server.state.objects.services.own(1).requested = {address("192.168.0.200")};
   settle();
   EXPECT_EQ(given("a"), "192.168.0.201");
   EXPECT_EQ(given("b"), "192.168.0.200");
@@ -182,9 +182,9 @@ TEST_F(ApiAllocatorTest, WhoSharedWithOneThatIsGoneIsNotMoved) {
 TEST_F(ApiAllocatorTest, NoServiceIsLeftForNodesToDecide) {
   server.add("web");
   settle();
-  server.state.services[{"default", "web"}].identity.deleting = true;
+  server.state.services.own()[{"default", "web"}].identity.deleting = true;
   EXPECT_EQ(given("web"), "192.168.0.200") << "served until it is gone";
-  server.state.services.clear();
+  server.state.services.own().clear();
   EXPECT_EQ(given("web"), "");
 }
 
@@ -200,7 +200,7 @@ TEST_F(ApiAllocatorTest, ARefusalIsSaidOnceInMetalLbsWords) {
 
 TEST_F(ApiAllocatorTest, OldSpellingsAreToldOnce) {
   server.add("web");
-  server.state.services[{"default", "web"}].deprecated = {"metallb.universe.tf/address-pool"};
+  server.state.services.own()[{"default", "web"}].deprecated = {"metallb.universe.tf/address-pool"};
   settle();
   settle();
   EXPECT_EQ(notices, std::vector<std::string>{"web: deprecatedAnnotation: Service uses deprecated annotation "
@@ -223,14 +223,14 @@ TEST_F(ApiAllocatorTest, ANoMoreLoadBalancerIsCleared) {
   server.add("web");
   settle();
   // As the server has it: the status is empty at once, the annotation stays.
-  server.state.objects.services[0].type = "ClusterIP";
+  server.state.objects.services.own(0).type = "ClusterIP";
   server.show("web", {});
   settle();
   EXPECT_EQ(server.of("web").allocated_from, "");
   EXPECT_TRUE(leases().empty());
   server.add("next");
   settle();
-  server.state.objects.services[1].type = "ExternalName";
+  server.state.objects.services.own(1).type = "ExternalName";
   settle();
   EXPECT_EQ(server.shown("next"), "");
 }
@@ -264,7 +264,7 @@ TEST_F(ApiAllocatorTest, WhoIsOverwrittenTwiceStopsAndSaysSo) {
 TEST_F(ApiAllocatorTest, AnUnreadableLeaseKeepsItsAddressFromEverybody) {
   ApiLease lease;
   lease.holder = "somebody";
-  server.state.leases["vip-192.168.0.200"] = lease;
+  server.state.leases.own()["vip-192.168.0.200"] = lease;
   server.add("web");
   settle();
   EXPECT_EQ(server.shown("web"), "192.168.0.201");
@@ -274,7 +274,7 @@ TEST_F(ApiAllocatorTest, ALeaseDeletedByHandTakesNothingFromWhoServesIt) {
   server.add("web");
   settle();
   const Assignments before = given_by_api(server.state.objects, server.state, {});
-  server.state.leases.clear();
+  server.state.leases.own().clear();
   EXPECT_EQ(given("web"), "");
   EXPECT_EQ(given_by_api(server.state.objects, server.state, before), before);
   settle();
@@ -283,9 +283,9 @@ TEST_F(ApiAllocatorTest, ALeaseDeletedByHandTakesNothingFromWhoServesIt) {
 
 TEST_F(ApiAllocatorTest, WithoutAClusterIpOrWithAContradictionThereIsNoAddress) {
   server.add("fresh");
-  server.state.services[{"default", "fresh"}].cluster_ips.clear();
+  server.state.services.own()[{"default", "fresh"}].cluster_ips.clear();
   server.add("torn");
-  server.state.services[{"default", "torn"}].contradiction = "service can not have both";
+  server.state.services.own()[{"default", "torn"}].contradiction = "service can not have both";
   const AllocatorOrders orders = step();
   EXPECT_TRUE(orders.claims.empty());
   EXPECT_EQ(orders.refusals.size(), 2u);
@@ -294,7 +294,7 @@ TEST_F(ApiAllocatorTest, WithoutAClusterIpOrWithAContradictionThereIsNoAddress) 
 TEST_F(ApiAllocatorTest, AContradictionKeepsWhatIsShown) {
   server.add("web");
   settle();
-  server.state.services[{"default", "web"}].contradiction = "service can not have both";
+  server.state.services.own()[{"default", "web"}].contradiction = "service can not have both";
   settle();
   server.state.objects.services.clear();  // as one that cannot be read has no row
   settle();
@@ -342,7 +342,7 @@ TEST_P(Two, NeverGiveOneAddressToTwoServicesAndComeToRest) {
       }
       case 1: server.remove(name); break;
       case 2:
-        if (server.state.services.contains({"default", name})) server.show(name, {"192.168.0.20" + std::to_string(roll(7))});
+        if (server.state.services->contains({"default", name})) server.show(name, {"192.168.0.20" + std::to_string(roll(7))});
         break;
       default: break;
     }
@@ -383,7 +383,7 @@ TEST_P(Two, NeverGiveOneAddressToTwoServicesAndComeToRest) {
     EXPECT_EQ(assignment.addresses, wanted == rest.wanted.end() ? std::vector<Address>{} : wanted->second.addresses) << name.text();
     used.insert(assignment.addresses.begin(), assignment.addresses.end());
   }
-  EXPECT_EQ(server.state.leases.size(), used.size());
+  EXPECT_EQ(server.state.leases->size(), used.size());
 }
 INSTANTIATE_TEST_SUITE_P(Seeds, Two, testing::Range(1u, 61u));
 

@@ -46,10 +46,10 @@ class Compile : public ::testing::Test {
     DesiredPort port;
     port.port = number;
     port.backends = std::move(backends);
-    desired_.services[service].ports.push_back(port);
+    desired_.services.own(service).ports.push_back(port);
   }
   std::vector<DesiredBackend>& backends(std::size_t service = 0, std::size_t port = 0) {
-    return desired_.services[service].ports[port].backends;
+    return desired_.services.own(service).ports[port].backends;
   }
   Tables compiled() {
     auto tables = compile(desired_, installed_, capacity_, 7);
@@ -165,7 +165,7 @@ TEST_F(Compile, AHealthyBackendCountsOnceForAVip) {
 }
 
 TEST_F(Compile, ServiceFlags) {
-  DesiredService& service = desired_.services[0];
+  DesiredService& service = desired_.services.own(0);
   service.affinity_s = 10800;
   service.policy = TrafficPolicy::local;
   service.source_ranges = {prefix("10.0.0.0/8"), prefix("0.0.0.0/0"), prefix("fd00::/8")};
@@ -227,7 +227,7 @@ TEST_F(Compile, IdsSurviveChangesAroundThem) {
   const ServiceKey key{installed_.vips.at(address("192.168.0.201")).vip_id, 443, Protocol::tcp};
   const lb_service before = installed_.services.at(key);
   desired_.vips.erase(desired_.vips.begin());
-  desired_.services.erase(desired_.services.begin());
+  desired_.services.remove_if([](const DesiredService& one) { return one.name.name == "s192.168.0.200"; });
   const Tables after = compiled();
   EXPECT_TRUE(same_row(after.services.at(key), before));
   EXPECT_EQ(id_of(after, "10.42.0.9"), nine);
@@ -330,7 +330,7 @@ TEST_F(Compile, SlotsOfThisNodeAreThoseOfAllWhenAllAreHere) {
 TEST_F(Compile, WithPolicyLocalOnlyBackendsHereAreHealthy) {
   desired_.peers = {peer("pi2", 12)};
   backends().push_back(backend_on("pi2", "10.42.1.8"));
-  desired_.services[0].policy = TrafficPolicy::local;
+  desired_.services.own(0).policy = TrafficPolicy::local;
   const Tables tables = compiled();
   EXPECT_EQ(tables.vips.at(address("192.168.0.200")).healthy, 2u);
   EXPECT_EQ(tables.services.at({1, 80, Protocol::tcp}).flags, XLB_SERVICE_LOCAL);
@@ -340,7 +340,7 @@ TEST_F(Compile, WithPolicyLocalOnlyBackendsHereAreHealthy) {
 TEST_F(Compile, WithPolicyLocalAndNoBackendHereFlowsGoToPeersUntilTheAddressHasMoved) {
   desired_.peers = {peer("pi2", 12)};
   backends() = {backend_on("pi2", "10.42.1.8")};
-  desired_.services[0].policy = TrafficPolicy::local;
+  desired_.services.own(0).policy = TrafficPolicy::local;
   EXPECT_EQ(compiled().services.at({1, 80, Protocol::tcp}).flags & XLB_SERVICE_LOCAL, 0u);
 }
 
@@ -414,10 +414,10 @@ TEST_F(Compile, MorePeersThanRowsAreRefused) {
 
 TEST_F(Compile, HashSeedIsOfVipPortAndProtocolOnly) {
   const std::uint32_t seed = compiled().services.begin()->second.hash_seed;
-  desired_.services[0].ports[0].port = 81;
+  desired_.services.own(0).ports[0].port = 81;
   EXPECT_NE(compiled().services.begin()->second.hash_seed, seed);
-  desired_.services[0].ports[0].port = 80;
-  desired_.services[0].ports[0].protocol = Protocol::udp;
+  desired_.services.own(0).ports[0].port = 80;
+  desired_.services.own(0).ports[0].protocol = Protocol::udp;
   EXPECT_NE(compiled().services.begin()->second.hash_seed, seed);
   EXPECT_EQ(seed, 321711828u);  // the same on every node and architecture
 }
@@ -433,7 +433,7 @@ TEST_F(Compile, FullTables) {
   EXPECT_EQ(refusal(), "xlb_services is full: 1 services needed, room for 0");
   capacity_ = {};
   capacity_.sources = 1;
-  desired_.services[0].source_ranges = {prefix("10.0.0.0/8"), prefix("11.0.0.0/8")};
+  desired_.services.own(0).source_ranges = {prefix("10.0.0.0/8"), prefix("11.0.0.0/8")};
   EXPECT_EQ(refusal(), "xlb_sources is full: 2 source ranges needed, room for 1");
   capacity_ = {};
   const Link link = desired_.links[0];
@@ -461,7 +461,7 @@ TEST_F(Compile, AFullTableIsStillTurnedOver) {
   capacity_.slots = 512;
   installed_ = compiled();
   backends() = {backend("10.42.0.20"), backend("10.42.0.21", test::pod(12))};
-  desired_.services[0].ports[0].port = 81;
+  desired_.services.own(0).ports[0].port = 81;
   const Tables after = compiled();
   EXPECT_EQ(after.backends.at(1).generation, 2u);
   EXPECT_EQ(after.services.begin()->second.slot_base, 0u);
@@ -471,7 +471,7 @@ TEST_F(Compile, AServiceIdIsNotGivenAgainInTheSameStep) {
   capacity_.services = 3;  // ids 1 and 2
   installed_ = compiled();
   const std::uint32_t before = installed_.services.begin()->second.service_id;
-  desired_.services[0].ports[0].port = 81;
+  desired_.services.own(0).ports[0].port = 81;
   EXPECT_EQ(compiled().services.begin()->second.service_id, 3 - before);
 }
 
@@ -482,7 +482,7 @@ TEST_F(Compile, SlotsOfTwoNewServicesDoNotOverlapInAFullTable) {
   installed_.slots[512] = installed_.slots.at(0);
   installed_.slots.erase(0);
   row.slot_base = 512;
-  desired_.services[0].ports[0].port = 81;  // the old one goes, two come: one finds room, the other takes its place
+  desired_.services.own(0).ports[0].port = 81;  // the old one goes, two come: one finds room, the other takes its place
   add_port(0, 82, backends());
   compiled();  // and checks that they do not overlap
 }

@@ -91,7 +91,7 @@ TEST_F(Decide, TheTutorialIsOwnedAndServed) {
 }
 
 TEST_F(Decide, DualStackIsTwoVipsAndOneServiceEach) {
-  objects_.services[0].family_policy = FamilyPolicy::require_dual;
+  objects_.services.own(0).family_policy = FamilyPolicy::require_dual;
   const Desired desired = decided();
   ASSERT_EQ(desired.vips.size(), 2u);
   EXPECT_TRUE(desired.vips[0].owned);
@@ -138,10 +138,10 @@ TEST_F(Decide, ServiceSelectorsMustCoverEveryServiceOfTheVip) {
   objects_.advertisements[0].service_selectors = {
       LabelSelector{{{"public", LabelRequirement::Operator::exists, {}}}}};
   EXPECT_FALSE(only_vip().owned);
-  objects_.services[0].labels = {{"public", ""}};
+  objects_.services.own(0).labels = {{"public", ""}};
   EXPECT_TRUE(only_vip().owned);
   objects_.services.push_back(service("wiki", {tcp(81)}));
-  for (Service& each : objects_.services) each.sharing_key = "k";
+  for (std::size_t i = 0; i < objects_.services.size(); ++i) objects_.services.own(i).sharing_key = "k";
   EXPECT_EQ(not_owned(), "no L2Advertisement of pool home selects node pi1 and service default/wiki");
 }
 
@@ -186,7 +186,7 @@ TEST_F(Decide, LinksMustBeUpAndHoldTheAddress) {
 }
 
 TEST_F(Decide, AddressesInUseAreNotServedAtAll) {
-  objects_.services[0].requested = {address("192.168.0.201")};
+  objects_.services.own(0).requested = {address("192.168.0.201")};
   machine_.own_addresses.insert(address("192.168.0.201"));
   EXPECT_EQ(not_owned(), "192.168.0.201 is an address of this node itself: take it out of the pool");
   EXPECT_TRUE(decided().services.empty());
@@ -212,23 +212,23 @@ TEST_F(Decide, NobodyAnnouncesWhatNothingServes) {
   EXPECT_EQ(not_owned(),
             "nothing serves it: default/web: no EndpointSlice is labelled kubernetes.io/service-name: web");
   EXPECT_EQ(decided().services.size(), 1u);  // but who comes is told at once that there is nobody
-  objects_.services[0].ports.clear();
+  objects_.services.own(0).ports.clear();
   EXPECT_EQ(not_owned(), "nothing serves it: no port");
 }
 
 TEST_F(Decide, OneServedPortIsEnough) {
-  objects_.services[0].ports.push_back(tcp(443, "https"));
+  objects_.services.own(0).ports.push_back(tcp(443, "https"));
   EXPECT_TRUE(only_vip().owned);
 }
 
 TEST_F(Decide, Warnings) {
-  objects_.services[0].family_policy = FamilyPolicy::require_dual;
-  objects_.services[0].source_ranges = {prefix("192.168.0.0/16")};
-  objects_.services[0].unknown_ports = UnknownPorts::fall_back;
-  objects_.services[0].path = Path::fast;
+  objects_.services.own(0).family_policy = FamilyPolicy::require_dual;
+  objects_.services.own(0).source_ranges = {prefix("192.168.0.0/16")};
+  objects_.services.own(0).unknown_ports = UnknownPorts::fall_back;
+  objects_.services.own(0).path = Path::fast;
   machine_.places[address("10.42.0.8")].kind = Place::Kind::routed;
-  objects_.slices[0].endpoints.push_back(endpoint("10.42.1.1"));
-  objects_.slices[0].endpoints.back().node = "pi2";
+  objects_.slices.own(0).endpoints.push_back(endpoint("10.42.1.1"));
+  objects_.slices.own(0).endpoints.back().node = "pi2";
   const Desired desired = decided();
   EXPECT_TRUE(warned(desired,
                      "Service default/web: loadBalancerSourceRanges has no IPv6 range: every IPv6 client is denied"));
@@ -239,8 +239,8 @@ TEST_F(Decide, Warnings) {
 
 TEST_F(Decide, ManyEndpointsLeftOutAreOneWarningOrFew) {
   for (int i = 1; i <= 50; ++i) {
-    objects_.slices[0].endpoints.push_back(endpoint("10.42.1." + std::to_string(i)));
-    objects_.slices[0].endpoints.back().node = "pi2";
+    objects_.slices.own(0).endpoints.push_back(endpoint("10.42.1." + std::to_string(i)));
+    objects_.slices.own(0).endpoints.back().node = "pi2";
   }
   const Desired desired = decided();
   EXPECT_EQ(desired.warnings.size(), 4u);
@@ -249,8 +249,8 @@ TEST_F(Decide, ManyEndpointsLeftOutAreOneWarningOrFew) {
 
 TEST_F(Decide, SharedVipUnknownPortsAreThoseOfTheFirst) {
   objects_.services.push_back(service("wiki", {tcp(81)}));
-  for (Service& each : objects_.services) each.sharing_key = "k";
-  objects_.services[0].unknown_ports = UnknownPorts::drop;
+  for (std::size_t i = 0; i < objects_.services.size(); ++i) objects_.services.own(i).sharing_key = "k";
+  objects_.services.own(0).unknown_ports = UnknownPorts::drop;
   const Desired desired = decided();
   ASSERT_EQ(desired.vips.size(), 1u);
   EXPECT_EQ(desired.vips[0].unknown_ports, UnknownPorts::drop);
@@ -293,7 +293,7 @@ TEST_F(Decide, WhatMustNotBeServedIsNotAnsweredForWhateverWasClaimed) {
   peers_.holdings[address("192.168.0.200")] = {true, 7, "pi1", "best rank"};
   held_[{"default", "web"}] = {{address("192.168.0.200")}, "home"};
   conflicts_[address("192.168.0.200")] = "192.168.0.200 is taken by 02:00:00:00:00:99";
-  objects_.services[0].requested = {};
+  objects_.services.own(0).requested = {};
   const Desired desired = decide(objects_, held_, machine_, {}, conflicts_, peers_);
   ASSERT_EQ(desired.vips.size(), 1u);
   EXPECT_FALSE(desired.vips[0].owned);
@@ -309,7 +309,7 @@ TEST_F(Decide, PreferenceIsTheSumOfTheWeightsThatMatchThisNode) {
 }
 
 TEST_F(Decide, BothFamiliesOfAServiceAreRankedByTheFirst) {
-  objects_.services[0].family_policy = FamilyPolicy::require_dual;
+  objects_.services.own(0).family_policy = FamilyPolicy::require_dual;
   const Desired desired = decided();
   ASSERT_EQ(desired.vips.size(), 2u);
   EXPECT_EQ(desired.vips[0].ranked_by, address("192.168.0.200"));
@@ -317,14 +317,14 @@ TEST_F(Decide, BothFamiliesOfAServiceAreRankedByTheFirst) {
 }
 
 TEST_F(Decide, RefusalsArePassedOn) {
-  objects_.services[0].pool = "office";
+  objects_.services.own(0).pool = "office";
   EXPECT_EQ(decided().refusals.at({"default", "web"}), "unknown pool \"office\"");
 }
 
 TEST_F(Decide, BackendAddressesToBeFound) {
   const std::vector<Address> here{address("10.42.0.8"), address("fd00:42::8")};
   EXPECT_EQ(backend_addresses(objects_, "pi1"), here);
-  objects_.slices[0].endpoints[0].node = "pi1";
+  objects_.slices.own(0).endpoints[0].node = "pi1";
   EXPECT_EQ(backend_addresses(objects_, "pi1"), here);
   EXPECT_EQ(backend_addresses(objects_, "pi2"), std::vector<Address>{address("fd00:42::8")});
 }

@@ -102,7 +102,7 @@ TEST_F(DeclaredPeers, TheirAddressesAreNoVips) {
   objects_.services = {test::service("web")};
   const Allocation allocation = allocate(objects_, {}, node_uses(objects_));
   EXPECT_EQ(allocation.held.at(objects_.services[0].name).addresses, std::vector<Address>{address("192.168.0.14")});
-  objects_.services[0].requested = {address("192.168.0.12")};
+  objects_.services.own(0).requested = {address("192.168.0.12")};
   const Allocation refused = allocate(objects_, {}, node_uses(objects_));
   EXPECT_NE(refused.refusals.at(objects_.services[0].name).find("is the address of node pi2"), std::string::npos);
 }

@@ -212,7 +212,7 @@ TEST(Plan, MakesFromTheBottomUpAndBreaksFromTheTopDown) {
 TEST(Plan, ABackendDrainsAfterTheSlotsHaveLeftIt) {
   Desired desired = one_service("fd00::200");
   const auto before = compile(desired, {}, {}, 1);
-  desired.services[0].ports[0].backends[3].draining = true;
+  desired.services.own(0).ports[0].backends[3].draining = true;
   const auto after = compile(desired, *before, {}, 1);
   EXPECT_EQ(order(plan(*before, *after, {})), " slots VIP backend");
 }
@@ -226,7 +226,7 @@ TEST(Plan, APeerComesBeforeItsBackendsAndGoesAfterThem) {
   there.address = address("fd00:42::99");
   there.port = 8000;
   there.node = "pi2";
-  desired.services[0].ports[0].backends.push_back(there);
+  desired.services.own(0).ports[0].backends.push_back(there);
   const auto with = compile(desired, *before, {}, 1);
   ASSERT_TRUE(with);
   EXPECT_EQ(order(plan(*before, *with)), " peer MAC backend slots service VIP");
@@ -259,7 +259,7 @@ TEST(Plan, GrowsWithTheChange) {
   Desired desired = one_service("fd00::200");
   const auto before = compile(desired, {}, {}, 1);
   ASSERT_TRUE(before);
-  desired.services[0].ports[0].backends.pop_back();
+  desired.services.own(0).ports[0].backends.pop_back();
   const auto after = compile(desired, *before, {}, 1);
   ASSERT_TRUE(after);
   const Edits edits = plan(*before, *after);

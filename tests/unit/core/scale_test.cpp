@@ -45,7 +45,7 @@ TEST(Scale, TenThousandServicesOfTenBackends) {
   EXPECT_EQ(test::contradiction(*tables), "");
   EXPECT_EQ(xlb::apply(plan({}, *tables), {}), *tables);
 
-  desired.services[1234].ports[2].backends.pop_back();
+  desired.services.own(1234).ports[2].backends.pop_back();
   const auto changed = compile(desired, *tables, capacity, 1, &memory);
   ASSERT_TRUE(changed);
   const Edits edits = plan(*tables, *changed);
@@ -57,17 +57,18 @@ TEST(Scale, OneServiceOfAThousandBackends) {
   Desired desired;
   desired.vips.resize(1);
   desired.vips[0].address = test::address("10.0.0.1");
-  desired.services.resize(1);
-  desired.services[0].vip = test::address("10.0.0.1");
-  desired.services[0].ports.resize(1);
+  DesiredService service;
+  service.vip = test::address("10.0.0.1");
+  service.ports.resize(1);
   Address pod = test::address("10.64.0.1");
   for (int i = 0; i < 1000; ++i, pod = pod.next()) {
     DesiredBackend backend;
     backend.address = pod;
     backend.port = 80;
     backend.place = test::host();
-    desired.services[0].ports[0].backends.push_back(backend);
+    service.ports[0].backends.push_back(backend);
   }
+  desired.services.push_back(std::move(service));
   const auto tables = compile(desired, {}, {}, 1);
   ASSERT_TRUE(tables) << tables.error().text;
   EXPECT_EQ(test::contradiction(*tables), "");

@@ -31,7 +31,7 @@ TEST(SideBySideTest, BothAreThere) {
   EXPECT_EQ(declared.objects.pools.size(), 2u);
   EXPECT_EQ(declared.objects.services.size(), 2u);
   EXPECT_EQ(declared.objects.nodes.size(), 1u);
-  EXPECT_TRUE(declared.objects.namespaces.contains("shop"));
+  EXPECT_TRUE(declared.objects.namespaces->contains("shop"));
   EXPECT_TRUE(validate(declared.objects));
 }
 
@@ -95,12 +95,12 @@ TEST(PoolsInForceTest, TheLastThatMadeSenseStay) {
 TEST(KeepClassTest, OnlyItsOwn) {
   Objects objects;
   objects.services = {service("plain"), service("ours"), service("theirs")};
-  objects.services[1].load_balancer_class = "xdp-lb.io/lan";
-  objects.services[2].load_balancer_class = "example.com/lb";
+  objects.services.own(1).load_balancer_class = "xdp-lb.io/lan";
+  objects.services.own(2).load_balancer_class = "example.com/lb";
   Objects without = objects;
-  keep_class(without, "");
+  ServiceClass("").keep(without);
   EXPECT_EQ(without, objects);
-  keep_class(objects, "xdp-lb.io/lan");
+  ServiceClass("xdp-lb.io/lan").keep(objects);
   ASSERT_EQ(objects.services.size(), 1u);
   EXPECT_EQ(objects.services[0].name.name, "ours");
   EXPECT_EQ(objects.services[0].load_balancer_class, "");

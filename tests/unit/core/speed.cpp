@@ -73,13 +73,14 @@ void measure(std::uint32_t services, std::uint32_t backends, int runs) {
 
   SlotMemory memory;
   installed = compile_or_die({}, &memory);
-  std::vector<DesiredBackend>& list = desired.services[desired.services.size() / 2].ports[0].backends;
-  const DesiredBackend last = list.back();
+  const std::size_t middle = desired.services.size() / 2;
+  const DesiredBackend last = desired.services[middle].ports[0].backends.back();
   Edits edits;
   std::size_t change_edits = 0;
   std::vector<double> compile_times;
   std::vector<double> plan_times;
   for (int i = 0; i < 2 * runs; ++i) {
+    std::vector<DesiredBackend>& list = desired.services.own(middle).ports[0].backends;
     if (i % 2 == 0) {
       list.pop_back();
     } else {

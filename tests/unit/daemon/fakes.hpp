@@ -112,7 +112,8 @@ class DataPlane : public xlb::DataPlane {
     return {};
   }
   Result<Capacity> capacity() override { return world_.capacity; }
-  Result<Tables> installed() override { return world_.tables; }
+  using DataPlane::installed;
+  Result<Tables> installed(const SlotStretches&) override { return world_.tables; }
   Result<void> apply(const Edits& edits) override {
     for (const Edit& edit : edits) {
       if (world_.fail_at_edit && world_.edits == *world_.fail_at_edit)

@@ -45,12 +45,12 @@ TEST(ApiServer, ListsEveryKindAndThenHasAState) {
   EXPECT_EQ(state.objects.slices.size(), 1U);
   ASSERT_EQ(state.objects.nodes.size(), 1U);
   EXPECT_EQ(state.objects.nodes[0].addresses.at(0).text(), "192.168.0.11");
-  EXPECT_EQ(state.objects.namespaces.at("shop").at("team"), "sales");
+  EXPECT_EQ(state.objects.namespaces->at("shop").at("team"), "sales");
   EXPECT_EQ(state.objects.pools.at(0).name.text(), "metallb-system/home");
   EXPECT_EQ(state.objects.advertisements.size(), 1U);
   EXPECT_TRUE(state.metallb_kinds);
   EXPECT_TRUE(state.unreadable.empty());
-  const ApiService& service = state.services.at({"shop", "web"});
+  const ApiService& service = state.services->at({"shop", "web"});
   EXPECT_EQ(service.ingress.at(0).text(), "192.168.0.200");
   EXPECT_EQ(service.identity.uid, "uid-of-shop/web");
   EXPECT_TRUE(wait_until(*server, [&] { return server->contact().reached; }));
@@ -109,7 +109,7 @@ TEST(ApiServer, FollowsChanges) {
       Json::parse(
           R"({"metadata": {"namespace": "shop", "name": "dns"}, "spec": {"type": "ClusterIP", "ports": [{"port": 80}]}})"));
   ASSERT_TRUE(agrees(*server, api));
-  EXPECT_EQ(server->state()->services.size(), 1U) << "no LoadBalancer any more, and no address";
+  EXPECT_EQ(server->state()->services->size(), 1U) << "no LoadBalancer any more, and no address";
 }
 
 // With nothing else going on that would wake the client's thread.
@@ -126,7 +126,7 @@ TEST(ApiServer, AChangeIsSeenAtOnce) {
     const std::string name = "at-once-" + std::to_string(i);
     const auto begin = Clock::now();
     api.put("services", service_json(name));
-    ASSERT_TRUE(wait_until(*server, [&] { return server->state()->services.contains({"shop", name}); }));
+    ASSERT_TRUE(wait_until(*server, [&] { return server->state()->services->contains({"shop", name}); }));
     took.push_back(Clock::now() - begin);
   }
   std::sort(took.begin(), took.end());
@@ -186,7 +186,7 @@ TEST(ApiServer, BeginsAListAnewWhenItsTokenHasExpired) {
   const auto server = client_of(api, settings);
   ASSERT_TRUE(wait_until(*server, [&] { return server->state() != nullptr; }));
   EXPECT_EQ(server->state()->objects.services.size(), 95U);
-  EXPECT_FALSE(server->state()->services.contains({"shop", "s0"}));
+  EXPECT_FALSE(server->state()->services->contains({"shop", "s0"}));
   EXPECT_GE(pages, 15);
 }
 

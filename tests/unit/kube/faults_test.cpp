@@ -92,7 +92,7 @@ TEST_P(Cut, AWatchLineMayEndAtEveryByte) {
     }
     api.end_watches("namespaces");
     const auto seen = [&] {
-      const Labels& labels = server->state()->objects.namespaces.at("shop");
+      const Labels& labels = server->state()->objects.namespaces->at("shop");
       return labels.contains("turn") && labels.at("turn") == std::to_string(at);
     };
     ASSERT_TRUE(wait_until(*server, seen)) << "cut after " << at << " bytes of " << length;
@@ -255,7 +255,7 @@ TEST_P(Storms, PassAndLeaveTheStateRight) {
   api.put("services", service_json("other", "192.168.0.201"));
   api.set_hook(nullptr);
   EXPECT_TRUE(agrees(*server, api));
-  EXPECT_FALSE(server->state()->services.contains({"shop", "web"}));
+  EXPECT_FALSE(server->state()->services->contains({"shop", "web"}));
   EXPECT_TRUE(wait_until(*server, [&] { return server->contact().reached; }));
 }
 
@@ -327,7 +327,7 @@ TEST(Faults, ARestoredServerIsNoticed) {
   api.cut_all();
   api.put("services", service_json("restored"));
   EXPECT_TRUE(agrees(*server, api));
-  EXPECT_TRUE(server->state()->services.contains({"shop", "restored"}));
+  EXPECT_TRUE(server->state()->services->contains({"shop", "restored"}));
 }
 
 TEST(Faults, AfterACompactionWhatIsGoneIsGone) {
@@ -342,7 +342,7 @@ TEST(Faults, AfterACompactionWhatIsGoneIsGone) {
   api.compact();
   api.listen_again();
   EXPECT_TRUE(agrees(*server, api));
-  EXPECT_TRUE(server->state()->services.empty());
+  EXPECT_TRUE(server->state()->services->empty());
   EXPECT_TRUE(server->state()->objects.pools.empty());
 }
 
@@ -366,7 +366,7 @@ TEST(Faults, BookmarksCarryAQuietWatchOn) {
   std::this_thread::sleep_for(100ms);
   api.end_watches("services");
   api.put("services", service_json("later"));
-  ASSERT_TRUE(wait_until(*server, [&] { return server->state()->services.contains({"shop", "later"}); }));
+  ASSERT_TRUE(wait_until(*server, [&] { return server->state()->services->contains({"shop", "later"}); }));
   EXPECT_EQ(api.lists("services"), lists);
 }
 
@@ -433,7 +433,7 @@ TEST_F(Token, IsReadAgainWhenItIsRefused) {
   EXPECT_TRUE(got->good()) << got->error;
   api_.cut_all();
   api_.put("services", service_json("new"));
-  EXPECT_TRUE(wait_until(**server, [&] { return (*server)->state()->services.contains({"shop", "new"}); }));
+  EXPECT_TRUE(wait_until(**server, [&] { return (*server)->state()->services->contains({"shop", "new"}); }));
 }
 
 TEST_F(Token, IsAskedForAnewWhereSomebodyKnowsMore) {
@@ -465,7 +465,7 @@ TEST_F(Token, AFileThatHasGoneLeavesTheTokenInUse) {
   std::filesystem::remove(file());
   api_.cut_all();
   api_.put("services", service_json("new"));
-  EXPECT_TRUE(wait_until(**server, [&] { return (*server)->state()->services.contains({"shop", "new"}); }));
+  EXPECT_TRUE(wait_until(**server, [&] { return (*server)->state()->services->contains({"shop", "new"}); }));
 }
 
 }  // namespace

@@ -141,7 +141,7 @@ TEST_P(Tls, ListsAndFollows) {
   for (int i = 0; i < 20; ++i) {
     api_.put("services", service_json("s" + std::to_string(i)));
     ASSERT_TRUE(wait_until(*server, [&] {
-      return server->state()->services.size() == static_cast<std::size_t>(i + 2);
+      return server->state()->services->size() == static_cast<std::size_t>(i + 2);
     })) << i;
   }
   EXPECT_TRUE(server->take_troubles().empty());
@@ -207,7 +207,7 @@ TEST_P(Tls, GoesOnAfterItsFrontWasRestarted) {
            nullptr);
     _exit(127);
   }
-  EXPECT_TRUE(wait_until(*server, [&] { return server->state()->services.contains({"shop", "new"}); }));
+  EXPECT_TRUE(wait_until(*server, [&] { return server->state()->services->contains({"shop", "new"}); }));
 }
 
 INSTANTIATE_TEST_SUITE_P(Versions, Tls, testing::Bool(),
