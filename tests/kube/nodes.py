@@ -7,6 +7,7 @@ import base64
 import signal
 import subprocess
 import unittest
+from pathlib import Path
 from typing import Callable, Iterable, Mapping
 
 from lab import lab as topology
@@ -68,10 +69,15 @@ class NodesStory(unittest.TestCase):
             if not (node.config_dir / "cluster.key").exists():
                 node.lb("peer", "key", "--import", "-", stdin=base64.b64decode(cls.key).decode())
             cls.daemons[node] = node.start(
-                str(cls.lab.binary), "run", "--kubeconfig", str(cls.kubeconfig), "--namespace", NAMESPACE, "--attach", "eth0",
+                str(cls.lab.binary), "run", "--kubeconfig", str(cls.kubeconfig_of(node)), "--namespace", NAMESPACE, "--attach", "eth0",
                 "--mode", cls.MODE, *cls.OPTIONS, stdout=cls.lab.directory / node.role / "daemon.log")
         for node in nodes:
             eventually(f"a daemon on {node}", lambda: cls.alive(node) and any(node.run_dir.rglob("*.sock")), within=20)
+
+    @classmethod
+    def kubeconfig_of(cls, node: Node) -> Path:
+        """How the daemon of the node reaches the API server."""
+        return cls.kubeconfig
 
     @classmethod
     def alive(cls, node: Node) -> bool:

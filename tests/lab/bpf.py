@@ -14,7 +14,7 @@ import struct
 _libc = ctypes.CDLL(None, use_errno=True)
 _SYS_BPF = {"x86_64": 321, "aarch64": 280}[os.uname().machine]
 
-_MAP_LOOKUP, _PROG_LOAD, _OBJ_PIN, _OBJ_GET, _LINK_CREATE = 1, 5, 6, 7, 28
+_MAP_LOOKUP, _MAP_NEXT_KEY, _PROG_LOAD, _OBJ_PIN, _OBJ_GET, _LINK_CREATE = 1, 4, 5, 6, 7, 28
 
 PROG_TYPE_SCHED_CLS, PROG_TYPE_XDP = 3, 6
 ATTACH_TCX_INGRESS, ATTACH_XDP = 46, 37
@@ -61,6 +61,21 @@ def look_up(table: int, key: bytes, value_size: int) -> bytes:
     value = ctypes.create_string_buffer(value_size)
     _bpf(_MAP_LOOKUP, struct.pack("<IIQQQ", table, 0, ctypes.addressof(key_buffer), ctypes.addressof(value), 0))
     return value.raw
+
+
+def rows(table: int, key_size: int, value_size: int) -> dict[bytes, bytes]:
+    """Every row of a hash table that is not per CPU."""
+    found: dict[bytes, bytes] = {}
+    key, after = ctypes.create_string_buffer(key_size), ctypes.create_string_buffer(key_size)
+    place = 0
+    while True:
+        try:
+            _bpf(_MAP_NEXT_KEY, struct.pack("<IIQQQ", table, 0, place, ctypes.addressof(after), 0))
+        except FileNotFoundError:
+            return found
+        found[after.raw] = look_up(table, after.raw, value_size)
+        key.raw = after.raw
+        place = ctypes.addressof(key)
 
 
 def link(program: int, ifindex: int, attach_type: int, flags: int = 0) -> int:
