@@ -1,0 +1,104 @@
+# SPDX-License-Identifier: Apache-2.0
+"""docs/kubernetes-benchmarks.md, made of docs/kubernetes.json."""
+
+from __future__ import annotations
+
+import statistics
+
+from bench.report import table
+
+COMMAND = "tests/bench/kubernetes"
+
+
+def _percentile(values: list[float], share: float) -> float:
+    ordered = sorted(values)
+    return ordered[min(len(ordered) - 1, int(len(ordered) * share))]
+
+
+def targets(record: dict) -> list[tuple[str, str, str, bool]]:
+    rows: list[tuple[str, str, str, bool]] = []
+    if "small" in record:
+        memory = record["small"]["memory"]["resident"]
+        rows.append((f"resident memory of the daemon, {record['small']['services']} Services", "<= 28 MiB", f"{memory:.1f} MiB", memory <= 28))
+    if "scale" in record:
+        scale = record["scale"]
+        memory = max(scale["memory"]["resident"], scale["memory_after"]["resident"])
+        rows.append((f"resident memory of the daemon, {scale['services']:,} Services with {scale['endpoints']:,} endpoints, without maps",
+                     "<= 64 MiB", f"{memory:.1f} MiB", memory <= 64))
+        everything = statistics.median(one["all_ms"] for one in scale["changes"])
+        own = statistics.median(one["own_ms"] for one in scale["changes"])
+        rows.append(("one endpoint changes: from before the request to the API server to the row in the table, median", "<= 50 ms",
+                     f"{everything:.1f} ms", everything <= 50))
+        rows.append(("of it CPU time of the daemon, all threads, median", "<= 5 ms", f"{own:.1f} ms", own <= 5))
+    return rows
+
+
+def figures(record: dict) -> list[str]:
+    lines: list[str] = []
+    rows = targets(record)
+    if rows:
+        lines += ["## Targets", "", *table(("what", "target", "measured", "met"),
+                                           [(what, target, measured, "yes" if met else "**no**") for what, target, measured, met in rows])]
+    if "scale" in record:
+        lines += _scale(record["scale"])
+    if "small" in record:
+        small = record["small"]
+        lines += ["## A small cluster", "", *table(("what", "measured"), [
+            (f"{small['services']} Services: resident memory", f"{small['memory']['resident']:.1f} MiB"),
+            ("of it nobody else's", f"{small['memory']['anonymous']:.1f} MiB"),
+            ("at its highest", f"{small['memory']['peak']:.1f} MiB"),
+            ("CPU when nothing changes", f"{small['idle_percent']:.2f} %")])]
+    if "beside" in record:
+        lines += _beside(record["beside"])
+    return lines
+
+
+def _scale(scale: dict) -> list[str]:
+    changes = scale["changes"]
+    everything, own = [one["all_ms"] for one in changes], [one["own_ms"] for one in changes]
+    after = [one["after_answer_ms"] for one in changes]
+    rows = [
+        ("the first start, until every Service has an address and is served", f"{scale['first_s']:.1f} s"),
+        (f"later starts with empty tables, until the last map write (median of {len(scale['start_s'])})",
+         f"{statistics.median(scale['start_s']):.1f} s"),
+        ("resident memory, without maps", f"{scale['memory']['resident']:.1f} MiB"),
+        ("the same after the changes below", f"{scale['memory_after']['resident']:.1f} MiB"),
+        ("at its highest, the first lists included", f"{scale['memory_after']['peak']:.1f} MiB"),
+        (f"one endpoint changes, {len(changes)} times: until the row is written, median", f"{statistics.median(everything):.1f} ms"),
+        ("90th percentile", f"{_percentile(everything, 0.9):.1f} ms"),
+        ("since the API server has answered who made the change, median", f"{statistics.median(after):.1f} ms"),
+        ("CPU time of the daemon for it, median", f"{statistics.median(own):.1f} ms"),
+        *((f"CPU at {busy['changes_per_s']:.0f} endpoint changes a second, of {what}", f"{busy['cpu_percent']:.1f} %")
+          for what, busy in scale["busy"].items()),
+    ]
+    return ["## A large cluster", "",
+            f"{scale['services']:,} Services without node ports, {scale['load_balancers']:,} of them of type LoadBalancer, each with ten",
+            "endpoints in a hand-written EndpointSlice, half of them on each of two nodes. A daemon waits 20 ms for more changes before it",
+            "looks at one.", "", *table(("what", "measured"), rows)]
+
+
+def _beside(beside: dict) -> list[str]:
+    rows = []
+    for name, one in beside["contenders"].items():
+        cuts = one["cuts"]
+        memory = ", ".join(f"{part} {'/'.join(f'{value:.0f}' for value in values)}" for part, values in sorted(one["memory"].items()))
+        rows.append((name, f"{one['first_s']:.1f}", f"{statistics.median(cut['gap_ms'] for cut in cuts):,.0f}",
+                     f"{max(cut['gap_ms'] for cut in cuts):,.0f}",
+                     f"{statistics.median(cut['failed'] for cut in cuts) / beside['cut_s'] / 10:.1f} %",
+                     f"{statistics.median(cut['double_ms'] for cut in cuts):,.0f}", f"{max(cut['double_ms'] for cut in cuts):,.0f}",
+                     "yes" if one["seen"] == one["client"] else "no", memory))
+    return ["## Beside MetalLB and kube-proxy", "",
+            f"Three nodes with a pod each, kube-proxy (nftables) in both clusters, externalTrafficPolicy Cluster. The owner's port is cut for",
+            f"{beside['cut_s']} s, {len(next(iter(beside['contenders'].values()))['cuts'])} times, and mended. Times in milliseconds but the first.", "",
+            *table(("contender", "first VIP after the pool's manifest, s", "nobody served after the cut, median", "worst",
+                    f"new connections that failed in the {beside['cut_s']} s", "two nodes answered after the heal, median", "worst",
+                    "server sees the client's address", "memory of the parts, MiB"), rows)]
+
+
+def page(record: dict) -> str:
+    taken = [f"- {part}: {facts['machine']}; of revision {facts['revision']}, {facts['date']}; load average {facts['load']}"
+             for part, facts in sorted(record["taken"].items())]
+    return "\n".join(["# In a cluster: how large, how fast, beside whom", "",
+                      f"Written by `{COMMAND}`, with a real control plane (etcd, kube-apiserver, controllers) on the same machine.", "",
+                      *taken, f"- reproduce: `{COMMAND}` as root, after `tools/test build` (`--quick`: to see that it works)", "",
+                      *figures(record)]) + "\n"
