@@ -2,8 +2,8 @@
 // How long the mind takes: from what is declared to the edits of the tables, for a large cluster's worth of services, and
 // again when one endpoint has changed. No kernel: the edits are counted, applying them is measured elsewhere.
 //
-// Endpoints sit in 100 pods of this node, which is as many as a node holds. Slots are remembered between passes, as the
-// daemon does.
+// Endpoints sit in 100 pods of this node, which is as many as a node holds. Backends and slots are remembered between passes,
+// as the daemon does.
 //
 //   xlb_bench_mind SERVICES PORTS BACKENDS ROUNDS      prints one JSON object
 #include <algorithm>
@@ -14,6 +14,7 @@
 
 #include "userspace/core/allocator.hpp"
 #include "userspace/core/decide.hpp"
+#include "userspace/core/decide_memory.hpp"
 #include "userspace/core/plan.hpp"
 #include "userspace/core/slots.hpp"
 #include "userspace/core/tables.hpp"
@@ -93,10 +94,10 @@ struct Step {
 };
 
 Result<Step> think(const Objects& objects, const Machine& machine, const Assignments& held, const Tables& installed,
-                   const Capacity& capacity, SlotMemory& memory) {
+                   const Capacity& capacity, DecideMemory& decisions, SlotMemory& memory) {
   const double start = cpu_ms();
   const Allocation allocation = allocate(objects, held, {});
-  const Desired desired = decide(objects, allocation.held, machine, allocation.refusals, {});
+  const Desired desired = decide(objects, allocation.held, machine, allocation.refusals, {}, {}, &decisions);
   auto tables = compile(desired, installed, capacity, 1, &memory);
   if (!tables) return tables.error();
   const Edits edits = plan(installed, *tables);
@@ -121,10 +122,11 @@ int run(std::uint32_t services, std::uint32_t ports, std::uint32_t backends, int
   std::vector<double> cold, change;
   std::size_t all_edits = 0, edits = 0;
   for (int round = 0; round < rounds; ++round) {
+    DecideMemory decisions;
     SlotMemory memory;
-    auto first = think(before, here, {}, Tables{}, capacity, memory);
+    auto first = think(before, here, {}, Tables{}, capacity, decisions, memory);
     if (!first) return std::fprintf(stderr, "mind: %s\n", first.error().text.c_str()), 1;
-    auto second = think(after, then, held, first->tables, capacity, memory);
+    auto second = think(after, then, held, first->tables, capacity, decisions, memory);
     if (!second) return std::fprintf(stderr, "mind: %s\n", second.error().text.c_str()), 1;
     cold.push_back(first->ms);
     change.push_back(second->ms);

@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <filesystem>
 #include <fstream>
+#include <functional>
 
 #include "tests/fuzz/target.hpp"
 #include "userspace/config/manifests.hpp"
@@ -35,8 +36,8 @@ void clear() {
 Objects sorted(Objects objects) {
   std::sort(objects.pools.begin(), objects.pools.end());
   std::sort(objects.advertisements.begin(), objects.advertisements.end());
-  std::sort(objects.services.begin(), objects.services.end());
-  std::sort(objects.slices.begin(), objects.slices.end());
+  objects.services.sort(std::less<>());
+  objects.slices.sort(std::less<>());
   std::sort(objects.nodes.begin(), objects.nodes.end());
   return objects;
 }

@@ -97,7 +97,7 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   const ApiState state = store.state();
   fuzz::demand(state == store.state() && !store.changed(), "a state is a value");
   for (const Service& service : state.objects.services) {
-    fuzz::demand(state.services.contains(service.name), "each service has its row", service.name.text());
+    fuzz::demand(state.services->contains(service.name), "each service has its row", service.name.text());
   }
   return 0;
 }

@@ -8,13 +8,13 @@ namespace {
 
 using namespace xlb;
 
-template <typename T>
-void round_trip(const std::vector<T>& values, std::vector<T> Objects::*member) {
-  for (const T& value : values) {
+template <typename List>
+void round_trip(const List& values, List Objects::*member) {
+  for (const auto& value : values) {
     const std::string yaml = to_yaml(value);
     const auto again = parse_manifests(yaml, "again.yaml");
     fuzz::demand(static_cast<bool>(again), "what we write is accepted", yaml + (again ? "" : again.error().text));
-    const std::vector<T>& read = (*again).objects.*member;
+    const List& read = (*again).objects.*member;
     fuzz::demand(read.size() == 1 && read[0] == value, "what we write reads as it was", yaml);
   }
 }

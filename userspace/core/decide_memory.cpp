@@ -16,18 +16,28 @@ const Address& address_of(const Address& address) {
   return address;
 }
 
-// Addresses of which one says otherwise than the other.
+// Makes what is known the same as what is so now, and tells the addresses of which that was otherwise.
 template <typename Facts>
-void differences(const Facts& before, const Facts& now, std::set<Address>& different) {
-  const auto less = [](const auto& left, const auto& right) { return Facts().value_comp()(left, right); };
-  auto old = before.begin();
+void follow(Facts& known, const Facts& now, std::set<Address>& different) {
+  const auto less = known.value_comp();
+  const auto forget = [&](auto fact) {
+    different.insert(address_of(*fact));
+    return known.erase(fact);
+  };
+  auto old = known.begin();
   for (const auto& fact : now) {
-    for (; old != before.end() && less(*old, fact); ++old) different.insert(address_of(*old));
-    const bool known = old != before.end() && !less(fact, *old);
-    if (!known || *old != fact) different.insert(address_of(fact));
-    if (known) ++old;
+    while (old != known.end() && less(*old, fact)) old = forget(old);
+    if (old != known.end() && !less(fact, *old)) {
+      if (*old == fact) {
+        ++old;
+        continue;
+      }
+      old = forget(old);
+    }
+    different.insert(address_of(fact));
+    known.insert(old, fact);
   }
-  for (; old != before.end(); ++old) different.insert(address_of(*old));
+  while (old != known.end()) old = forget(old);
 }
 
 }  // namespace
@@ -36,14 +46,16 @@ void DecideMemory::see(const Machine& machine, const std::set<Address>& vips, co
   std::vector<Peer> reached;
   reached.reserve(peers.size());
   for (const DesiredPeer& peer : peers) reached.emplace_back(peer.name, !peer.macs.empty());
-  const bool same = world_.node == machine.node_name && world_.peers == reached;
-  if (!same) entries_.clear();
+  if (world_.node != machine.node_name || world_.peers != reached) {
+    entries_.clear();
+    world_.node = machine.node_name;
+    world_.peers = std::move(reached);
+  }
   moved_.clear();
-  differences(world_.places, machine.places, moved_);
-  differences(world_.ill, machine.ill, moved_);
-  if (!world_.policed.is(machine.policed)) differences(*world_.policed, *machine.policed, moved_);
-  differences(world_.vips, vips, moved_);
-  if (!same || !moved_.empty()) world_ = {machine.node_name, machine.places, machine.ill, machine.policed, vips, std::move(reached)};
+  follow(world_.places, machine.places, moved_);
+  follow(world_.ill, machine.ill, moved_);
+  follow(world_.policed, *machine.policed, moved_);
+  follow(world_.vips, vips, moved_);
 }
 
 bool DecideMemory::elsewhere(const Entry& entry) const {

@@ -50,7 +50,7 @@ class DecideMemory {
     std::string node;
     std::map<Address, Place> places;
     std::map<HealthTarget, std::string> ill;
-    Shared<std::set<Address>> policed;
+    std::set<Address> policed;
     std::set<Address> vips;
     std::vector<Peer> peers;
   };

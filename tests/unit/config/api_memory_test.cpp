@@ -31,7 +31,7 @@ ApiFacts facts() {
   facts.given.own()[{"default", "web"}] = {{address("192.168.0.200")}, "home"};
   facts.given.own()[{"default", "waits"}] = {};
   facts.waiting[{"default", "waits"}] = "had no address when the API server was last heard";
-  facts.policed = {address("10.42.0.8")};
+  facts.policed.own() = {address("10.42.0.8")};
   return facts;
 }
 

@@ -167,8 +167,8 @@ class Draw {
   std::mt19937_64 random_;
 };
 
-template <typename T>
-void expect_same(const T& value, const std::vector<T>& read, const std::string& yaml) {
+template <typename T, typename List>
+void expect_same(const T& value, const List& read, const std::string& yaml) {
   ASSERT_EQ(read.size(), 1U) << yaml;
   ASSERT_TRUE(read[0] == value) << yaml << "\nread, it is written as\n" << to_yaml(read[0]);
 }

@@ -74,7 +74,7 @@ TEST_F(Endpoints, ASliceWithoutPortsStandsForAll) {
 
 TEST_F(Endpoints, APolicedPodTakesTheKernelPathUnlessTheServiceInsists) {
   const EndpointSlice both = slice("web", {}, {endpoint("10.42.0.8"), endpoint("10.42.0.9")});
-  machine_.policed = {address("10.42.0.9")};
+  machine_.policed.own() = {address("10.42.0.9")};
   EXPECT_EQ(text(find(tcp(80, "8000"), {both})), "10.42.0.8:8000 10.42.0.9:8000/kernel");
   service_.path = Path::fast;
   EXPECT_EQ(text(find(tcp(80, "8000"), {both})), "10.42.0.8:8000 10.42.0.9:8000");

@@ -25,7 +25,7 @@ TEST(SideBySideTest, BothAreThere) {
   manifests.services = {service("printer")};
   api.services = {service("web")};
   api.nodes = {node("pi1", "192.168.0.11")};
-  api.namespaces["shop"] = {{"team", "a"}};
+  api.namespaces.own()["shop"] = {{"team", "a"}};
   const Declared declared = side_by_side(manifests, api);
   EXPECT_TRUE(declared.warnings.empty());
   EXPECT_EQ(declared.objects.pools.size(), 2u);

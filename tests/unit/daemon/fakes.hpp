@@ -112,7 +112,7 @@ class DataPlane : public xlb::DataPlane {
     return {};
   }
   Result<Capacity> capacity() override { return world_.capacity; }
-  using DataPlane::installed;
+  using xlb::DataPlane::installed;
   Result<Tables> installed(const SlotStretches&) override { return world_.tables; }
   Result<void> apply(const Edits& edits) override {
     for (const Edit& edit : edits) {
