@@ -356,6 +356,25 @@ TEST_F(KernelTablesTest, SlotsReachTheMap) {
   }
 }
 
+TEST_F(KernelTablesTest, KnownSlotsAreSharedAsLongAsTheyStandThere) {
+  KernelTables tables = open();
+  ASSERT_TRUE(apply_all(tables, plan({}, first_tables())));
+  const auto before = tables.read();
+  ASSERT_TRUE(before);
+  ASSERT_FALSE(before->slots.empty());
+  const auto& [base, slots] = *before->slots.begin();
+  const auto same = tables.read(before->slots);
+  ASSERT_TRUE(same);
+  EXPECT_EQ(*same, *before);
+  EXPECT_EQ(&*same->slots.at(base).begin(), &*slots.begin()) << "the very same piece of memory";
+  // Somebody else writes: what is known holds no more.
+  ASSERT_TRUE(tables.apply(EditSlots{base, {{slots[0].first + 1, slots[0].second}}}));
+  const auto changed = tables.read(before->slots);
+  ASSERT_TRUE(changed);
+  EXPECT_EQ(changed->slots.at(base)[0].first, slots[0].first + 1);
+  expect_same(tables, *changed);
+}
+
 TEST_F(KernelTablesTest, SlotsPastTheEndAreRefused) {
   KernelTables tables = open();
   const auto past = tables.apply(EditSlots{65535, {{1, 2}, {3, 4}}});
