@@ -247,7 +247,7 @@ class Proxy:
 
     async def held(self, number: int, method: str, path: str, when: str) -> bool:
         """Waits for the order to go on where this is the write to stop at; false: it is lost."""
-        if number != self.stop_writes["number"] or when != self.stop_writes["when"]:
+        if (number, when) != (self.stop_writes.get("number"), self.stop_writes.get("when")):
             return True
         future: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
         self.waiting[number] = future
