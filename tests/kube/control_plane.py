@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import json
 import secrets
+import signal
 import subprocess
 import time
 from pathlib import Path
@@ -79,9 +80,9 @@ class ControlPlane:
                     "--disable-admission-plugins", "ServiceAccount", "--endpoint-reconciler-type", "none")
         self._wait_for_server()
 
-    def stop(self, name: str) -> None:
+    def stop(self, name: str, number: int = signal.SIGTERM) -> None:
         """kube-apiserver, kube-controller-manager or etcd."""
-        stop(self._processes.pop(name))
+        stop(self._processes.pop(name), number)
 
     def _start(self, name: str, program: Path, *options: object) -> None:
         self._processes[name] = self.host.start(str(program), *map(str, options), stdout=self.folder / f"{name}.log")

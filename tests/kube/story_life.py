@@ -3,11 +3,16 @@
 
 from __future__ import annotations
 
+import shutil
 import signal
+import unittest
 
+from lab.faults import Faults
 from lab.lab import FIRST_VIP, Node
+from lab.traffic import Load
 
 from .nodes import NodesStory
+from .story import FULL
 from .story_services import ADVERTISEMENT, POOL, pool
 
 
@@ -70,3 +75,74 @@ class Life(NodesStory):
     def kept(node) -> str:  # type: ignore[no-untyped-def]
         path = node.config_dir / "api.json"
         return path.read_text() if path.exists() else ""
+
+
+class UnderLoad(NodesStory):
+    """Clients ask for three minutes, 10,000 times, and notice nothing of what the API server goes through."""
+
+    NODES = 2
+    THREADS, REQUESTS, SECONDS = 4, 10_000, 170
+
+    def test_what_a_server_goes_through_is_no_matter_of_clients(self) -> None:
+        if not FULL:
+            raise unittest.SkipTest("takes four minutes: run with --full")
+        self.control.apply(pool("home", POOL), ADVERTISEMENT)
+        self.service("web")
+        self.wait_for("web", [FIRST_VIP])
+        self.until("a server answers", lambda: self.answers(self.lab.lan, FIRST_VIP))
+        before = self.copy_of_etcd()
+        load = Load(self.lab.lan, FIRST_VIP, threads=self.THREADS, limit=self.REQUESTS,
+                    pause=self.THREADS * self.SECONDS / self.REQUESTS).start()
+        try:
+            self.killed()
+            self.parted_from_one_node()
+            self.restored_from(before)
+        finally:
+            load.wait()
+        print(f"        {load}", flush=True)
+        self.assertEqual((load.done, dict(load.errors)), (self.REQUESTS, {}))
+        self.assertEqual(self.addresses("web"), [FIRST_VIP])
+
+    def copy_of_etcd(self):  # type: ignore[no-untyped-def]
+        copy = self.control.folder / "older"
+        self.control.stop("kube-apiserver")
+        self.control.stop("etcd")
+        shutil.copytree(self.control.folder / "etcd", copy)
+        self.control.start_etcd()
+        self.control.start_server()
+        return copy
+
+    def killed(self) -> None:
+        self.control.stop("kube-apiserver", signal.SIGKILL)
+        self.control.start_server()
+        self.service("after-the-kill")
+        self.wait_for("after-the-kill", ["192.168.0.201"], within=60)
+
+    def parted_from_one_node(self) -> None:
+        holder = self.control.get("lease", "xdp-lb-allocator", "-n", "metallb-system")["spec"]["holderIdentity"]
+        node = next(node for node in self.lab.nodes if node.role == holder)
+        faults = Faults(self.lab)
+        self.addCleanup(faults.heal)
+        faults.part(self.host, node)
+        self.service("while-parted")
+        self.wait_for("while-parted", ["192.168.0.202"], within=60)  # from the other node, when the Lease has run out
+        faults.heal()
+        self.until("the node knows it too", lambda: "192.168.0.202" in self.vips(node), within=60)
+
+    @staticmethod
+    def vips(node: Node) -> list[str]:
+        return [vip["address"] for vip in node.lb_json("status")["vips"]]
+
+    def restored_from(self, copy) -> None:  # type: ignore[no-untyped-def]
+        """Watches begin at versions from the future then, and say nothing at all."""
+        self.control.stop("kube-apiserver")
+        self.control.stop("etcd")
+        shutil.rmtree(self.control.folder / "etcd")
+        copy.rename(self.control.folder / "etcd")
+        self.control.start_etcd()
+        self.control.start_server()
+        for node in self.lab.nodes:
+            self.until(f"{node} serves what the copy holds and no more",
+                       lambda: self.vips(node) == [FIRST_VIP], within=150)
+        self.service("after-the-restoration")
+        self.wait_for("after-the-restoration", ["192.168.0.201"], within=60)

@@ -71,6 +71,7 @@ class Load:
     threads: int = 4
     limit: int | None = None
     timeout: float = 5
+    pause: float = 0  # seconds of each thread between two connections: an evenly spread limit instead of a burst
     done: int = 0
     slowest: float = 0
     seconds: float = 0
@@ -118,6 +119,7 @@ class Load:
                     self.done += 1
                     self.pods[pod] += 1
                     self.slowest = max(self.slowest, time.monotonic() - since)
+            time.sleep(self.pause)
 
     def __str__(self) -> str:
         rate = self.done / self.seconds if self.seconds else 0
