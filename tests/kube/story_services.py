@@ -129,6 +129,14 @@ class Services(NodesStory):
         self.until("each part takes it back", lambda: self.configuration_states() == dict.fromkeys(reporters, "Valid"))
         self.assertNotIn("gone", self.kubectl("get", "configurationstates", "-n", NAMESPACE).stdout)
 
+    def test_an_address_that_somebody_else_has_is_not_announced(self) -> None:
+        taken = "192.168.0.205"
+        self.lab.add_host("printer", 205)
+        self.service("web", annotations={"metallb.io/loadBalancerIPs": taken})
+        self.wait_for("web", [taken])
+        self.assertIn(f"{taken} ", self.told("web", "announceFailed"))
+        self.assertNotIn("nodeAssigned", [reason for _, reason, _ in self.events("web")])
+
     def configuration_states(self) -> dict[str, str]:
         return {one["metadata"]["name"]: one.get("status", {}).get("result", "")
                 for one in self.control.get("configurationstates", "-n", NAMESPACE)["items"]}

@@ -257,17 +257,31 @@ void Kubernetes::took_in(const Outcome& outcome) {
     std::sort(links.begin(), links.end());
     links.erase(std::unique(links.begin(), links.end()), links.end());
   }
-  for (const auto& [service, links] : announced_) {
-    if (told_.contains(service) || !state_) continue;
-    const auto api = state_->services->find(service);
-    if (api == state_->services->end()) continue;
-    notice({service, api->second.identity.uid, false, "nodeAssigned",
-            "announcing from node \"" + settings_.writer.node + "\" with protocol \"layer2\""});
-    told_[service] = true;
-  }
-  std::erase_if(told_, [&](const auto& told) { return !announced_.contains(told.first); });
+  tell_announced(outcome);
   if (announced_ != announced_before) told_statuses_.reset();
   report_announced();
+}
+
+// Events: who announces a service, or why this node would and does not.
+void Kubernetes::tell_announced(const Outcome& outcome) {
+  if (!state_) return;
+  const std::string announcing = "announcing from node \"" + settings_.writer.node + "\" with protocol \"layer2\"";
+  std::map<ObjectName, std::string> failed;
+  for (const DesiredVip& vip : outcome.among_peers.vips) {
+    const auto conflict = outcome.conflicts.find(vip.address);
+    if (conflict == outcome.conflicts.end()) continue;
+    for (const ObjectName& service : vip.services) failed.emplace(service, announcing + " failed: " + conflict->second);
+  }
+  std::map<ObjectName, std::string> tell = failed;
+  for (const auto& [service, links] : announced_) tell[service] = announcing;
+  for (const auto& [service, message] : tell) {
+    const auto api = state_->services->find(service);
+    if (api == state_->services->end() || told_[service] == message) continue;
+    const bool well = announced_.contains(service);
+    notice({service, api->second.identity.uid, !well, well ? "nodeAssigned" : "announceFailed", message});
+    told_[service] = message;
+  }
+  std::erase_if(told_, [&](const auto& told) { return !tell.contains(told.first); });
 }
 
 // ServiceL2Status: one for each service that is announced here, as `kubectl get servicel2statuses` shows them.

@@ -57,6 +57,7 @@ class Kubernetes {
   void stand_for_election();
   void allocate_addresses();
   void count_pools(const AllocatorOrders& orders);
+  void tell_announced(const Outcome& outcome);
   void report_announced();
   void report_configuration();
   // One write of a thing at a time; what follows from its outcome is seen in the next state.
@@ -100,7 +101,7 @@ class Kubernetes {
   };
   std::map<Reporter, ConfigurationReport> configuration_;
   std::optional<Shared<std::map<std::string, ApiL2Status>>> told_statuses_;  // they say what announced_ says
-  std::map<ObjectName, bool> told_;                // "announcing from node" was said
+  std::map<ObjectName, std::string> told_;         // what was said of announcing, by service
 };
 
 }  // namespace xlb

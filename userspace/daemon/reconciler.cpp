@@ -409,6 +409,7 @@ Result<Outcome> Reconciler::carry_out(Observation& seen, const Judgement& judged
   untold_.reset();
   outcome.refusals = judged.desired.refusals;
   outcome.uses = judged.uses;
+  outcome.conflicts = judged.state.conflicts;
   outcome.places_missing = waits_for_neighbours(seen.machine);
   outcome.open = !judged.open.empty();
   outcome.facts = last_pass(seen, judged);

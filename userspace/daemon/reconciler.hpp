@@ -120,6 +120,7 @@ struct Outcome {
   Deferred deferred = Deferred::no;
   PassFacts among_peers;
   std::map<Address, std::string> uses;  // addresses that may be given to nobody, and why
+  std::map<Address, std::string> conflicts;  // addresses that somebody else answers for, and who
 };
 
 // As the tables say.
