@@ -128,6 +128,10 @@ class NodesStory(unittest.TestCase):
             raise AssertionError(f"{never}; it has {self.addresses(name, namespace)}; events {self.events(name, namespace)}\n"
                                  f"{self.logs()}") from None
 
+    def configuration_states(self) -> dict[str, str]:
+        return {one["metadata"]["name"]: one.get("status", {}).get("result", "")
+                for one in self.control.get("configurationstates", "-n", NAMESPACE)["items"]}
+
     def events(self, name: str, namespace: str = "default") -> list[tuple[str, str, str]]:
         return [(event["type"], event["reason"], event["message"]) for event in self.control.get("events", "-n", namespace)["items"]
                 if event["involvedObject"].get("name") == name]

@@ -149,6 +149,25 @@ class Client(ClientStory):
         self.assertTrue(probe.troubles[0].startswith("the API server does not know us (401): "), probe.troubles)
         self.assertIsNone(probe.state)
 
+    def test_what_an_account_may_not_is_named_with_what_to_grant(self) -> None:
+        """Everything but EndpointSlices."""
+        rules = [{"apiGroups": [group], "resources": resources, "verbs": ["list", "watch"]} for group, resources in (
+            ("", ["services", "nodes", "namespaces", "pods"]), ("networking.k8s.io", ["networkpolicies"]),
+            ("coordination.k8s.io", ["leases"]), ("metallb.io", ["ipaddresspools", "l2advertisements", "servicel2statuses"]))]
+        self.control.apply(
+            {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": "half", "namespace": NAMESPACE}},
+            {"apiVersion": "rbac.authorization.k8s.io/v1", "kind": "ClusterRole", "metadata": {"name": "half"}, "rules": rules},
+            {"apiVersion": "rbac.authorization.k8s.io/v1", "kind": "ClusterRoleBinding", "metadata": {"name": "half"},
+             "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": "half"},
+             "subjects": [{"kind": "ServiceAccount", "name": "half", "namespace": NAMESPACE}]})
+        probe = Probe(self.host, self.control.account_kubeconfig(NAMESPACE, "half"))
+        self.addCleanup(probe.end)
+        eventually("it says so", lambda: probe.troubles)
+        self.assertRegex(probe.troubles[0], r"^the API server refuses to list endpointslices \(403\): .*; "
+                                            r"grant list and watch on endpointslices\.discovery\.k8s\.io$")
+        self.assertIsNone(probe.state)
+        self.assertEqual(len(probe.troubles), 1, probe.troubles)
+
     def test_it_ends_at_once(self) -> None:
         probe = Probe(self.host, self.kubeconfig)
         probe.sees("something", lambda state: state["services"], within=30)

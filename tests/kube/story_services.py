@@ -123,20 +123,15 @@ class Services(NodesStory):
         self.assertTrue(self.answers(self.lab.lan, FIRST_VIP), "whichever node it is")
         reporters = {"controller", *(f"speaker-{node.role}" for node in self.lab.nodes)}
         self.until("each part shows it", lambda: self.configuration_states() == dict.fromkeys(reporters, "Invalid"))
-        shown = self.kubectl("get", "configurationstates", "-n", NAMESPACE).stdout
-        self.assertIn("all IPAddressPools are gone", shown)
+        self.assertIn("all IPAddressPools are gone", self.kubectl("get", "configurationstates", "-n", NAMESPACE))
         self.setUp()
         self.until("each part takes it back", lambda: self.configuration_states() == dict.fromkeys(reporters, "Valid"))
-        self.assertNotIn("gone", self.kubectl("get", "configurationstates", "-n", NAMESPACE).stdout)
+        self.assertNotIn("gone", self.kubectl("get", "configurationstates", "-n", NAMESPACE))
 
     def test_an_address_that_somebody_else_has_is_not_announced(self) -> None:
-        taken = "192.168.0.205"
-        self.lab.add_host("printer", 205)
-        self.service("web", annotations={"metallb.io/loadBalancerIPs": taken})
-        self.wait_for("web", [taken])
-        self.assertIn(f"{taken} ", self.told("web", "announceFailed"))
-        self.assertNotIn("nodeAssigned", [reason for _, reason, _ in self.events("web")])
-
-    def configuration_states(self) -> dict[str, str]:
-        return {one["metadata"]["name"]: one.get("status", {}).get("result", "")
-                for one in self.control.get("configurationstates", "-n", NAMESPACE)["items"]}
+        taken = "192.168.0.221"
+        self.lab.add_host("printer", 221)
+        self.service("squatted", annotations={"metallb.io/loadBalancerIPs": taken})
+        self.wait_for("squatted", [taken])
+        self.assertIn(f"{taken} ", self.told("squatted", "announceFailed"))
+        self.assertNotIn("nodeAssigned", [reason for _, reason, _ in self.events("squatted")])
