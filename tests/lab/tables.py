@@ -36,6 +36,10 @@ class Tables:
         """Addresses of backends that take new flows."""
         return {backend.address for backend in self.backends if not backend.draining}
 
+    def served(self) -> tuple:
+        """Everything but who answers for it, which may move between nodes at any time."""
+        return self.addresses(), self.services, self.backends, self.slots
+
     def addresses(self) -> set[str]:
         return {address for address, _, _ in self.vips}
 

@@ -180,15 +180,25 @@ Result<void> Daemon::hear_api_server(std::optional<KubernetesSettings> settings)
 
 // Not at every change: endpoints come and go all day, and an SD card has so many writes.
 void Daemon::keep_api_facts() {
+  api_unkept_ = true;
   loop_.cancel(api_timer_);
   api_timer_ = loop_.at(std::max(Clock::now() + kSettle, api_kept_at_ + kApiKept), [this] {
     api_kept_at_ = Clock::now();
     if (api_disk_->busy()) return keep_api_facts();
+    api_unkept_ = false;
     api_disk_->write([file = reconciler_.settings().api_file(), facts = kubernetes_->facts()] { return write_api_memory(file, *facts, boot_id()); },
                      [this](const Result<void>& kept) {
                        if (!kept) log_.say(Severity::warning, "api server's objects not kept", {{"reason", kept.error().text}});
                      });
   });
+}
+
+// Who comes next may find no server, and should not go back to what was kept some seconds ago.
+void Daemon::keep_api_facts_at_the_end() {
+  if (!api_unkept_ || !kubernetes_->facts()) return;
+  api_disk_.reset();  // what it is writing is older
+  if (auto kept = write_api_memory(reconciler_.settings().api_file(), *kubernetes_->facts(), boot_id()); !kept)
+    log_.say(Severity::warning, "api server's objects not kept", {{"reason", kept.error().text}});
 }
 
 void Daemon::watch_manifests() {
@@ -225,6 +235,7 @@ Result<void> Daemon::run() {
   auto result = loop_.run();
   if (auto told = notify_manager("STOPPING=1"); !told)
     log_.say(Severity::warning, "service manager not told", {{"reason", told.error().text}});
+  keep_api_facts_at_the_end();
   if (!tracers_.empty()) {
     tracers_.clear();
     if (auto cleared = renew_trace(); !cleared)

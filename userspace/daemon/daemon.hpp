@@ -48,6 +48,7 @@ class Daemon {
   Result<void> serve_metrics();
   Result<void> hear_api_server(std::optional<KubernetesSettings> settings);
   void keep_api_facts();
+  void keep_api_facts_at_the_end();
   void watch_manifests();
   void on_signal();
   void on_manifest_change();
@@ -89,6 +90,7 @@ class Daemon {
   std::unique_ptr<Kubernetes> kubernetes_;
   std::unique_ptr<DiskWriter> api_disk_;
   Clock::time_point api_kept_at_{};  // its objects were written to the disk
+  bool api_unkept_ = false;          // they are others by now
   std::unique_ptr<ControlServer> control_;
   std::unique_ptr<EventRing> events_;
   std::unique_ptr<DiskWriter> disk_;
