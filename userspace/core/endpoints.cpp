@@ -2,7 +2,8 @@
 // Who gets new flows: ready endpoints; when there is none, those that are terminating but still serve. Everybody else
 // who is still listed *drains*: keeps the TCP connections that it has and gets no new one, as with kube-proxy, which
 // forgets a connection only when the endpoint leaves the slice. A UDP flow has no end, so it is kept only while the
-// endpoint serves.
+// endpoint serves. With policy Local each node has but its own, so it is asked of those whether one is ready: a node whose last
+// pod is terminating keeps the address, and the connections to that pod, until the pod has gone.
 //
 // An endpoint that names another node is reached through that node, when it is a peer: its own programs find the pod.
 #include "userspace/core/endpoints.hpp"
@@ -231,21 +232,22 @@ PortBackends find_backends(const Service& service, const ServicePort& port, Fami
     return result;
   }
   Found found = Search(service, port, family, machine, vips, peers).run(own_slices);
-  const auto have = [&](Standing standing) {
-    return std::any_of(found.candidates.begin(), found.candidates.end(),
-                       [&](const Candidate& candidate) { return candidate.standing == standing; });
+  const auto have = [&](Standing standing, bool only_here) {
+    return std::any_of(found.candidates.begin(), found.candidates.end(), [&](const Candidate& candidate) {
+      return candidate.standing == standing && (candidate.here || !only_here);
+    });
   };
-  const Standing taking = have(Standing::ready) ? Standing::ready : Standing::serving;
-  if (!have(taking)) {
+  const bool local = service.policy == TrafficPolicy::local;
+  const Standing taking = have(Standing::ready, false) ? Standing::ready : Standing::serving;
+  const Standing taking_here = local ? (have(Standing::ready, true) ? Standing::ready : Standing::serving) : taking;
+  if (!have(taking, false)) {
     result.empty_reason = why_nobody_takes_flows(found, port, family);
-  } else if (service.policy == TrafficPolicy::local &&
-             std::none_of(found.candidates.begin(), found.candidates.end(),
-                          [&](const Candidate& one) { return one.here && one.standing == taking; })) {
+  } else if (local && !have(taking_here, true)) {
     result.empty_reason = "none of its endpoints that take flows is on this node, as externalTrafficPolicy Local asks";
   }
   result.backends.reserve(found.candidates.size());
   for (const Candidate& candidate : found.candidates)
-    result.backends.push_back(candidate.backend(port.protocol, taking));
+    result.backends.push_back(candidate.backend(port.protocol, candidate.here ? taking_here : taking));
   result.left_out = std::move(found.left_out);
   return result;
 }

@@ -209,6 +209,24 @@ TEST_F(Endpoints, TerminatingOnesServeWhenNothingBetterIsLeft) {
   EXPECT_EQ(found.empty_reason, "");
 }
 
+TEST_F(Endpoints, WithPolicyLocalSomethingBetterOnAnotherNodeDoesNotCount) {
+  peers_ = {{"pi2", {address("192.168.0.12")}, {Mac{{2, 0, 0, 0, 0, 2}}}, 2, 0, true}};
+  Endpoint elsewhere = conditions("10.42.1.8", true, true, false);
+  elsewhere.node = "pi2";
+  const EndpointSlice leaving = slice("web", {}, {conditions("10.42.0.8", false, true, true), elsewhere});
+  EXPECT_EQ(text(find(tcp(80), {leaving})), "10.42.0.8:80/draining 10.42.1.8:80@pi2");
+  service_.policy = TrafficPolicy::local;
+  const PortBackends found = find(tcp(80), {leaving});
+  EXPECT_EQ(text(found), "10.42.0.8:80 10.42.1.8:80@pi2");
+  EXPECT_EQ(found.empty_reason, "") << "this node still answers";
+  EXPECT_EQ(text(find(tcp(80), {leaving, slice("web", {}, {conditions("10.42.0.9", true, true, false)})})),
+            "10.42.0.8:80/draining 10.42.0.9:80 10.42.1.8:80@pi2");
+  elsewhere = conditions("10.42.1.8", false, true, true);
+  elsewhere.node = "pi2";
+  EXPECT_EQ(text(find(tcp(80), {slice("web", {}, {conditions("10.42.0.8", true, true, false), elsewhere})})),
+            "10.42.0.8:80 10.42.1.8:80/draining@pi2");
+}
+
 TEST_F(Endpoints, ReadyButTerminatingIsNotReady) {
   const EndpointSlice both =
       slice("web", {}, {conditions("10.42.0.8", true, true, true), conditions("10.42.0.9", true, true, false)});
