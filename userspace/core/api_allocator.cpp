@@ -3,7 +3,9 @@
 
 #include <algorithm>
 #include <set>
+#include <utility>
 
+#include "userspace/core/decide.hpp"
 #include "userspace/core/pool.hpp"
 
 namespace xlb {
@@ -81,6 +83,7 @@ void ApiAllocator::start_over() {
   written_.clear();
   said_.clear();
   deprecated_said_.clear();
+  denied_said_.clear();
 }
 
 bool ApiAllocator::contested(const ApiService& service) {
@@ -200,6 +203,13 @@ AllocatorOrders ApiAllocator::step(const Objects& objects, const ApiState& state
     }
     if (assignment != allocation.held.end() && claimed) {
       said_.erase(uid);
+      std::string denied;
+      for (const Address& address : assignment->second.addresses)
+        if (denied.empty()) denied = why_family_is_denied(service, address.family());
+      if (denied.empty())
+        denied_said_.erase(uid);
+      else if (std::exchange(denied_said_[uid], denied) != denied)
+        orders.notices.push_back({service.name, uid, true, "sourceRangesDenyFamily", denied});
       if (shown != assignment->second.addresses || !api->second.hostnames.empty() || !api->second.vip_mode ||
           api->second.allocated_from != assignment->second.pool)
         orders.statuses.push_back({service.name, api->second.identity, assignment->second.addresses, assignment->second.pool, {}});

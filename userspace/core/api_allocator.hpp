@@ -83,6 +83,7 @@ class ApiAllocator {
   std::map<std::string, Written> written_;    // by UID
   std::map<std::string, std::string> said_;   // by UID: the last refusal
   std::set<std::string> deprecated_said_;     // UIDs
+  std::map<std::string, std::string> denied_said_;  // by UID: which family no client comes in by
 };
 
 // What this node may serve: addresses that a Service's status shows and a Lease gives it. `before`: what it served up to now;

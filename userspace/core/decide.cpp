@@ -227,7 +227,8 @@ class Decider {
           about(service, "asks for the fast path, but no veth was found for " + list(no_veth) + ": kernel path"));
     }
     warn_about_left_out(service, left_out, served.warnings);
-    warn_about_sources(service, vip.family(), served.warnings);
+    if (const std::string denied = why_family_is_denied(service, vip.family()); !denied.empty())
+      served.warnings.push_back(about(service, denied));
     served.desired = std::make_shared<const DesiredService>(std::move(desired));
     return served;
   }
@@ -242,16 +243,6 @@ class Decider {
     }
     if (count > told)
       warnings.push_back(about(service, "endpoints: " + std::to_string(left_out.size() - told) + " more are left out"));
-  }
-
-  static void warn_about_sources(const Service& service, Family family, std::vector<std::string>& warnings) {
-    if (service.source_ranges.empty()) return;
-    const bool any = std::any_of(service.source_ranges.begin(), service.source_ranges.end(),
-                                 [&](const Prefix& range) { return range.address.family() == family; });
-    if (any) return;
-    const std::string name = family == Family::ipv4 ? "IPv4" : "IPv6";
-    warnings.push_back(
-        about(service, "loadBalancerSourceRanges has no " + name + " range: every " + name + " client is denied"));
   }
 
   void decide_eligibility(DesiredVip& vip, const Users& users, const std::string& taken, const std::string& unserved) {
@@ -391,6 +382,14 @@ std::map<Address, std::string> own_uses(const Machine& machine) {
     uses.try_emplace(address, address.text() + " is an address of this node itself: take it out of the pool");
   }
   return uses;
+}
+
+std::string why_family_is_denied(const Service& service, Family family) {
+  const bool any = std::any_of(service.source_ranges.begin(), service.source_ranges.end(),
+                               [&](const Prefix& range) { return range.address.family() == family; });
+  if (any || service.source_ranges.empty()) return {};
+  const std::string name = family == Family::ipv4 ? "IPv4" : "IPv6";
+  return "loadBalancerSourceRanges has no " + name + " range: every " + name + " client is denied";
 }
 
 Desired decide(const Objects& objects, const Assignments& held, const Machine& machine,

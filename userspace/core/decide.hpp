@@ -77,6 +77,10 @@ std::vector<Address> backend_addresses(const Objects& objects, const std::string
 // sentence that says so. To be avoided by allocate(); decide() refuses them too.
 std::map<Address, std::string> own_uses(const Machine& machine);
 
+// kube-proxy lets everybody in by a family that has no source range while the other has some. Here nobody comes in by it, and this
+// is the sentence that says so; empty: the family has one, or the service has none at all.
+std::string why_family_is_denied(const Service& service, Family family);
+
 class DecideMemory;
 
 // `conflicts`: VIPs that somebody else answers for, with the sentence that says who. `memory`, where given, saves looking for

@@ -207,6 +207,34 @@ TEST_F(ApiAllocatorTest, OldSpellingsAreToldOnce) {
                                               "metallb.universe.tf/address-pool: write metallb.io/ instead of metallb.universe.tf/"});
 }
 
+TEST_F(ApiAllocatorTest, AFamilyThatNobodyComesInByIsToldOnceAndAgainWhenItIsNews) {
+  Service web = service("web");
+  web.families = {Family::ipv4, Family::ipv6};
+  web.family_policy = FamilyPolicy::require_dual;
+  web.source_ranges = {*parse_prefix("192.168.0.0/24")};
+  server.add(web);
+  settle();
+  settle();
+  const std::string sentence =
+      "web: sourceRangesDenyFamily: loadBalancerSourceRanges has no IPv6 range: every IPv6 client is denied";
+  EXPECT_EQ(notices, std::vector<std::string>{sentence});
+  server.state.objects.services.own(0).source_ranges.push_back(*parse_prefix("fd00::/64"));
+  settle();
+  EXPECT_EQ(notices.size(), 1u) << "nobody is denied";
+  server.state.objects.services.own(0).source_ranges.pop_back();
+  settle();
+  EXPECT_EQ(notices, (std::vector<std::string>{sentence, sentence}));
+}
+
+TEST_F(ApiAllocatorTest, WhatHasNoAddressOfAFamilyDeniesNobody) {
+  Service web = service("web");
+  web.source_ranges = {*parse_prefix("192.168.0.0/24")};
+  server.add(web);
+  settle();
+  EXPECT_EQ(server.shown("web"), "192.168.0.200");
+  EXPECT_EQ(notices, std::vector<std::string>{});
+}
+
 TEST_F(ApiAllocatorTest, WhatIsAllowedNoMoreIsTakenAway) {
   server.add("web");
   settle();
