@@ -75,6 +75,7 @@ std::string to_yaml(const Service& service) {
     yaml_set(spec, "loadBalancerSourceRanges", yaml_strings(ranges));
   }
   if (service.publish_not_ready) yaml_set(spec, "publishNotReadyAddresses", yaml_plain("true"));
+  if (service.health_check_port != 0) yaml_set(spec, "healthCheckNodePort", yaml_plain(std::to_string(service.health_check_port)));
   return yaml_text(root);
 }
 

@@ -34,7 +34,6 @@ struct ApiService {
   // Its own inputs do not go together (MetalLB's sentence), or it cannot be read; then it stands in `unreadable` as well
   // and has no row in `objects`. No address until that is mended, but the one that it has is not free.
   std::string contradiction;
-  std::uint16_t health_check_port = 0;  // spec.healthCheckNodePort; 0: none
   auto operator<=>(const ApiService&) const = default;
 };
 

@@ -113,6 +113,7 @@ struct Service {
   UnknownPorts unknown_ports = UnknownPorts::reject;
   bool publish_not_ready = false;
   std::optional<HealthCheck> health;  // annotation xdp-lb.io/health
+  std::uint16_t health_check_port = 0;  // healthCheckNodePort: where a balancer further out asks each node; 0: nowhere
   auto operator<=>(const Service&) const = default;
 };
 

@@ -239,6 +239,7 @@ Service read_service(const ObjectName& name, Reading& reading, std::string* cont
   service.unknown_ports =
       static_cast<UnknownPorts>(annotations[kUnknownPortsAnnotation].word({"reject", "drop", "fallback"}, 0));
   service.publish_not_ready = spec["publishNotReadyAddresses"].boolean(false);
+  service.health_check_port = static_cast<std::uint16_t>(spec["healthCheckNodePort"].integer(0, 65535, 0));
   if (const Field health = annotations[kHealthAnnotation]; health.present()) {
     auto check = parse_health_check(health.text());
     if (check)

@@ -67,7 +67,14 @@ Daemon::Daemon(const Settings& settings, const ClusterSettings& times, Edges edg
                 [this](const auto& taken, const auto& dropped) { on_moved(taken, dropped); },
                 [this](const Link& link, const Address& address) { return find_mac(link, address); }}),
       watchdog_(loop_, log),
-      health_(loop_, HealthPace(), [this](const HealthTarget& target, const HealthState& state) { on_health(target, state); }) {
+      health_(loop_, HealthPace(), [this](const HealthTarget& target, const HealthState& state) { on_health(target, state); }),
+      service_health_(loop_, ServiceHealthPace(),
+                      {reconciler_.edges().kube_proxy,
+                       [this](const ServiceHealth& health, bool served, const std::string& why) {
+                         log_.say(served || why.empty() ? Severity::info : Severity::warning,
+                                  served ? "health check port taken" : "health check port not served",
+                                  {{"service", health.service.text()}, {"port", std::to_string(health.port)}, {"reason", why}});
+                       }}) {
   reconciler_.edges().announce = [this, send = std::move(reconciler_.edges().announce)](const Link& link,
                                                                                         const std::vector<Address>& vips) {
     auto sent = send(link, vips);
@@ -342,6 +349,7 @@ void Daemon::took_in(const Outcome& outcome, bool asked) {
     health_.follow(health_targets(outcome.facts->services, outcome.facts->node), outcome.facts->ill);
     if (health_.ill() != outcome.facts->ill) keep_health();  // some are not asked about any more
     metrics_.learned(outcome.facts);
+    service_health_.follow(outcome.facts->service_health, outcome.facts->attached);
   }
 
   auto next = std::chrono::milliseconds(events_waited_ ? kRetry : kMend);

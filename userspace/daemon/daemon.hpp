@@ -20,6 +20,7 @@
 #include "userspace/daemon/metrics_server.hpp"
 #include "userspace/daemon/peering.hpp"
 #include "userspace/daemon/reconciler.hpp"
+#include "userspace/daemon/service_health_ports.hpp"
 #include "userspace/daemon/request.hpp"
 #include "userspace/daemon/schedule.hpp"
 #include "userspace/daemon/waiting_requests.hpp"
@@ -85,6 +86,7 @@ class Daemon {
   Peering peering_;
   Watchdog watchdog_;
   HealthProbes health_;
+  ServiceHealthPorts service_health_;
   Metrics metrics_;
   std::unique_ptr<MetricsServer> metrics_server_;
   std::unique_ptr<Kubernetes> kubernetes_;

@@ -2,10 +2,14 @@
 #include "userspace/daemon/edges.hpp"
 
 #include "loader/kernel_data_plane.hpp"
+#include "loader/listening.hpp"
 
 namespace xlb {
 
 namespace {
+
+// Its healthzBindAddress, unless it is told another one; k3s' is there, and so is what Cilium has in its place.
+constexpr std::uint16_t kKubeProxyPort = 10256;
 
 // To everybody, and once more to the gateway alone: routers that ignore gratuitous ARP by broadcast, and access points that
 // do not repeat it, still learn. Who the gateway is, the kernel knows from talking to it; if not, everybody has to do.
@@ -46,7 +50,8 @@ Result<Edges> open_edges(const Settings& settings) {
   auto announce = [asked = netlink->get()](const Link& link, const std::vector<Address>& vips) {
     return announce_on(*asked, link, vips);
   };
-  return Edges{std::move(*data_plane), std::move(*netlink), ask_and_wait, std::move(announce)};
+  return Edges{std::move(*data_plane), std::move(*netlink), ask_and_wait, std::move(announce),
+               [] { return somebody_listens(kKubeProxyPort); }};
 }
 
 }  // namespace xlb

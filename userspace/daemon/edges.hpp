@@ -35,6 +35,8 @@ struct Edges {
   AskWire ask_wire;
   // One round of gratuitous ARP (request and reply) and unsolicited NA for these VIPs.
   std::function<Result<void>(const Link&, const std::vector<Address>&)> announce;
+  // Is kube-proxy here, or what stands in for it?
+  std::function<bool()> kube_proxy = [] { return false; };
 };
 
 // Edges that a command uses: they wait.

@@ -34,6 +34,7 @@ std::shared_ptr<const LastPass> last_pass(const Observation& seen, const Judgeme
   facts->vips = judged.desired.vips;
   facts->services = judged.desired.services;
   facts->ill = seen.machine.ill;
+  facts->service_health = service_health(seen.objects, facts->node, facts->ill);
   if (!facts->attached) return facts;
   const Tables& tables = judged.wanted;
   facts->ports = ports_of_services(tables, judged.desired);

@@ -8,6 +8,7 @@
 #include <string>
 #include <vector>
 
+#include "userspace/core/service_health.hpp"
 #include "userspace/core/tables.hpp"
 
 namespace xlb {
@@ -31,6 +32,7 @@ struct LastPass {
   std::vector<DesiredVip> vips;
   SharedList<DesiredService> services;
   std::map<HealthTarget, std::string> ill;
+  std::vector<ServiceHealth> service_health;
   std::map<std::uint32_t, PortOfService> ports;
   struct TableSize {
     const char* table;

@@ -222,6 +222,7 @@ Result<Observation> Reconciler::observe(Declared declared, const PassOptions& op
   seen.waiting = std::move(declared.waiting);
   seen.machine.policed = std::move(declared.policed);
   seen.machine.node_name = settings_.node;
+  seen.machine.kube_proxy = edges_.kube_proxy();
 
   auto attached = edges_.data_plane->attached();
   if (!attached) return attached.error();

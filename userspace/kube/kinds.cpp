@@ -121,7 +121,6 @@ ApiService read_server_side(const TreeNode& tree, Reading& reading) {
   api.identity = read_api_identity(tree);
   read_ingress(root["status"]["loadBalancer"]["ingress"], api);
   read_cluster_ips(root["spec"], api);
-  api.health_check_port = static_cast<std::uint16_t>(root["spec"]["healthCheckNodePort"].integer(0, 65535, 0));
   const Field annotations = root["metadata"]["annotations"];
   const std::string old_spelling = std::string(kOldPrefix) + "ip-allocated-from-pool";
   api.allocated_from = annotations[kAllocatedFromAnnotation].text(annotations[old_spelling].text());

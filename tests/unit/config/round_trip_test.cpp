@@ -138,6 +138,7 @@ class Draw {
     constexpr std::array<const char*, 4> checks = {"tcp", "tcp:8080", "http:/ready", "http:9000/a?b=c:204"};
     if (below(2) == 0) out.health = *parse_health_check(checks[below(4)]);
     out.publish_not_ready = coin();
+    if (coin()) out.health_check_port = static_cast<std::uint16_t>(1 + below(65535));
     return out;
   }
   EndpointSlice slice() {

@@ -57,7 +57,7 @@ TEST(Service, EverythingIsRead) {
        "  ipFamilies: [IPv6, IPv4]\n  ipFamilyPolicy: RequireDualStack\n  externalTrafficPolicy: Local\n"
        "  sessionAffinity: ClientIP\n  sessionAffinityConfig: {clientIP: {timeoutSeconds: 60}}\n"
        "  loadBalancerSourceRanges: [10.0.0.0/8, ' fd00::/8 ']\n  publishNotReadyAddresses: true\n"
-       "  externalIPs: [1.2.3.4]\n  clusterIP: 10.43.0.9\n"});
+       "  healthCheckNodePort: 31000\n  externalIPs: [1.2.3.4]\n  clusterIP: 10.43.0.9\n"});
   ASSERT_EQ(read.requested.size(), 2U);
   EXPECT_EQ(read.requested[1].text(), "fd00::1");
   EXPECT_EQ(read.pool, "home");
@@ -75,6 +75,7 @@ TEST(Service, EverythingIsRead) {
   ASSERT_EQ(read.source_ranges.size(), 2U);
   EXPECT_EQ(read.source_ranges[1].text(), "fd00::/8");
   EXPECT_TRUE(read.publish_not_ready);
+  EXPECT_EQ(read.health_check_port, 31000);
 }
 
 TEST(Service, HowItsBackendsAreAsked) {

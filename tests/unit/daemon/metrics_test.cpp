@@ -200,14 +200,23 @@ TEST_F(ServedMetricsTest, ALongPageInPiecesAndAShortMemory) {
   EXPECT_LT(pages_, 3);
 }
 
-TEST_F(ServedMetricsTest, TheLongWindedAndTheOneTooManyAreCutOff) {
+TEST_F(ServedMetricsTest, TheLongWindedAreCutOff) {
   const int long_winded = connect();
-  say(long_winded, std::string(MetricsServer::kRequestBytes, 'x'));
+  say(long_winded, std::string(HttpServer::kRequestBytes, 'x'));
   EXPECT_TRUE(rest(long_winded));
-  for (std::size_t i = 0; i < MetricsServer::kConnections; ++i) connect();
-  const int one_too_many = connect();
-  ASSERT_TRUE(rest(one_too_many));
   EXPECT_EQ(pages_, 0);
+}
+
+TEST_F(ServedMetricsTest, WhoKeepsStillKeepsNobodyOut) {
+  std::vector<int> still;
+  for (std::size_t i = 0; i < HttpServer::kConnections; ++i) still.push_back(connect());
+  const int asking = connect();
+  say(asking, "GET /metrics HTTP/1.1\r\n\r\n");
+  const auto answer = rest(asking, 1s);
+  ASSERT_TRUE(answer);
+  EXPECT_GT(answer->size(), 2'000'000u);
+  EXPECT_TRUE(rest(still.front(), 1s)) << "it was here longest";
+  EXPECT_FALSE(rest(still.back(), 100ms)) << "there is room for it";
 }
 
 TEST_F(ServedMetricsTest, TheSilentAreCutOff) {

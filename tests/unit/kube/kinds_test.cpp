@@ -61,7 +61,6 @@ TEST(ApiService, IsReadAsAServerSendsIt) {
   EXPECT_EQ(api.cluster_ips.size(), 2U);
   EXPECT_FALSE(api.headless);
   EXPECT_EQ(api.allocated_from, "home");
-  EXPECT_EQ(api.health_check_port, 31000);
   EXPECT_TRUE(api.deprecated.empty());
   EXPECT_EQ(api.contradiction, "");
   const Service& service = read.service;
@@ -79,6 +78,7 @@ TEST(ApiService, IsReadAsAServerSendsIt) {
   EXPECT_EQ(service.path, Path::kernel);
   EXPECT_EQ(service.unknown_ports, UnknownPorts::drop);
   EXPECT_TRUE(service.health.has_value());
+  EXPECT_EQ(service.health_check_port, 31000);
 }
 
 TEST(ApiService, IsNoneOfOursWithoutTypeAndAddress) {
