@@ -26,7 +26,8 @@ from lab.traffic import eventually
 from . import partner
 
 PORT = 6443
-SERVICES, PODS = "10.43.0.0/16", "10.42.0.0/16"  # as k3s has them
+# As k3s has them when it is told of both families.
+SERVICES, PODS = "10.43.0.0/16,fd00:43::/112", "10.42.0.0/16,fd00:42::/48"
 API_SERVICE = "10.43.0.1"
 # Those that make what the load balancer reads; `node-lifecycle-controller` adds the 40 s that a dead node's endpoints stay.
 CONTROLLERS = ("endpointslice-controller", "endpoints-controller", "daemonset-controller")
@@ -40,7 +41,7 @@ class ControlPlane:
         self.kubeconfig = self.folder / "admin.kubeconfig"
         self.url = f"https://{address}:{PORT}"
         self.ca = self.folder / "ca.crt"
-        self._token = secrets.token_hex(16)
+        self.token_of_admin = secrets.token_hex(16)
         self._processes: dict[str, subprocess.Popen[str]] = {}
 
     # -- up ----------------------------------------------------------------------------------------------------------
@@ -50,8 +51,8 @@ class ControlPlane:
         self.tools = partner.tools.get()
         self.folder.mkdir(parents=True)
         self._make_certificates()
-        (self.folder / "tokens.csv").write_text(f'{self._token},admin,admin,"system:masters"\n')
-        self.write_kubeconfig(self.kubeconfig, self._token)
+        (self.folder / "tokens.csv").write_text(f'{self.token_of_admin},admin,admin,"system:masters"\n')
+        self.write_kubeconfig(self.kubeconfig, self.token_of_admin)
         self.start_etcd()
         self.start_server()
         if self.controllers:

@@ -61,6 +61,11 @@ class NodesStory(unittest.TestCase):
                 cls.control.report_pod(f"{node.role}-{number}", node.role, [pod.address, pod.address6], node.address, cls.LABELS,
                                        namespace=namespace)
 
+    @classmethod
+    def mode(cls, node: Node) -> str:
+        """How xdp-lb is attached there."""
+        return cls.MODE
+
     # -- daemons -----------------------------------------------------------------------------------------------------
 
     @classmethod
@@ -70,7 +75,7 @@ class NodesStory(unittest.TestCase):
                 node.lb("peer", "key", "--import", "-", stdin=base64.b64decode(cls.key).decode())
             cls.daemons[node] = node.start(
                 str(cls.lab.binary), "run", "--kubeconfig", str(cls.kubeconfig_of(node)), "--namespace", NAMESPACE, "--attach", "eth0",
-                "--mode", cls.MODE, *cls.OPTIONS, stdout=cls.lab.directory / node.role / "daemon.log")
+                "--mode", cls.mode(node), *cls.OPTIONS, stdout=cls.lab.directory / node.role / "daemon.log")
         for node in nodes:
             eventually(f"a daemon on {node}", lambda: cls.alive(node) and any(node.run_dir.rglob("*.sock")), within=20)
 
