@@ -79,7 +79,9 @@ class InCluster:
         return True
 
     def client_seen(self) -> str:
-        return self.lab.lan.run("curl", "-s", "-m", "3", f"http://{VIP}:{SEEN_PORT}/", check=False).stdout.strip()
+        """The address that a server saw; it says its name before that."""
+        said = self.lab.lan.run("curl", "-s", "-m", "3", f"http://{VIP}:{SEEN_PORT}/", check=False).stdout.split()
+        return said[-1] if said else "nothing"
 
     def memory(self) -> dict[str, list[float]]:
         return {part: [memory_mib(process.pid)["resident"] for process in processes] for part, processes in self.parts.items()}
@@ -172,6 +174,7 @@ def measure(binary: Path, quick: bool, say: Say) -> dict:
                     seen.append(asdict(stage.suffer(cut)))
                     say(f"  {contender.name}: cut {number + 1}: {json.dumps(seen[-1])}")
                 client = lab.lan.ip_json("-4", "addr", "show", "eth0")[0]["addr_info"][0]["local"]
+                say(f"  {contender.name}: the client is {client}, servers see {contender.client_seen()}, memory {contender.memory()}")
                 result[contender.name] = {"first_s": contender.first_s, "client": client, "seen": contender.client_seen(),
                                           "memory": contender.memory(), "cuts": seen}
             finally:
