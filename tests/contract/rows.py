@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a user of MetalLB's layer-2 mode finds again here, row by row, and the tests that hold it.
+"""What a user of MetalLB's layer-2 mode finds again here, and what kube-proxy did for such addresses, row by row, and the tests that
+hold it.
 
 A test is named with its step: `unit Suite.Test` (with all its parameters), `packet Suite`, `lab story.Class.test` (in all its
 modes), `kube story.Class.test`.
@@ -203,6 +204,72 @@ ROWS: dict[str, list[tuple[str, list[str]]]] = {
         ("IPv6: the solicited-node group of each address is joined", ["unit Compile.GroupsOfOwnedIpv6Vips"]),
         ("solicitations are answered, with a source link address and without", [
             "lab story_first_serve.FirstServe.test_solicitation_with_and_without_option",
+        ]),
+    ],
+    "Taken over from kube-proxy, of each mode, at tc and at native XDP": [
+        ("externalTrafficPolicy Cluster: pods of every node, the client's address kept", [
+            "kube story_takeover.Takeover.test_external_traffic_policy_cluster",
+        ]),
+        ("externalTrafficPolicy Local: pods of the node that answers; without one it does not", [
+            "kube story_takeover.Takeover.test_external_traffic_policy_local",
+            "kube story_takeover.Takeover.test_external_traffic_policy_local_without_a_pod_on_the_node",
+        ]),
+        ("sessionAffinity ClientIP, until its timeout", [
+            "kube story_takeover.Takeover.test_session_affinity_client_ip_until_its_timeout",
+            "lab story_policies.Affinity.test_one_client_one_backend",
+        ]),
+        ("loadBalancerSourceRanges; a family without ranges is denied, and an event says so", [
+            "kube story_takeover.Takeover.test_load_balancer_source_ranges",
+            "unit ApiAllocatorTest.AFamilyThatNobodyComesInByIsToldOnceAndAgainWhenItIsNews",
+        ]),
+        ("healthCheckNodePort: kube-proxy's while it is there, ours where it is not", [
+            "kube story_takeover.Takeover.test_health_check_node_port_is_served_by_kube_proxy",
+            "kube story_takeover.Takeover.test_health_check_node_port_is_served_where_kube_proxy_is_not",
+            "unit ServiceHealthResponse.IsKubeProxys",
+            "lab story_health_check_port.HealthCheckPort.test_clients_that_keep_still_stop_neither_it_nor_the_loop",
+        ]),
+        ("named targetPorts that differ between pods", [
+            "kube story_takeover.Takeover.test_target_port_named_differently_by_pods",
+        ]),
+        ("terminating endpoints serve while nothing better is left; with Local: on the node", [
+            "kube story_takeover.Takeover.test_terminating_endpoints_serve_while_nothing_better_is_left",
+            "kube story_takeover.Takeover.test_terminating_endpoints_serve_while_nothing_better_is_left_on_the_node_with_policy_local",
+            "unit Endpoints.WithPolicyLocalSomethingBetterOnAnotherNodeDoesNotCount",
+        ]),
+        ("dual stack", [
+            "kube story_takeover.Takeover.test_dual_stack",
+        ]),
+        ("UDP beside TCP on one port", [
+            "kube story_takeover.Takeover.test_udp_and_tcp_on_one_port",
+        ]),
+        ("publishNotReadyAddresses", [
+            "kube story_takeover.Takeover.test_publish_not_ready_addresses",
+        ]),
+        ("NetworkPolicies: pods that one selects take the kernel path, unless the annotation says fast", [
+            "kube story_takeover.Takeover.test_pods_of_a_network_policy_take_the_kernel_path",
+        ]),
+        ("allocateLoadBalancerNodePorts: false", [
+            "kube story_takeover.Takeover.test_allocate_load_balancer_node_ports_false",
+        ]),
+        ("headless and ExternalName Services are left alone quietly", [
+            "kube story_takeover.Takeover.test_headless_and_external_name_are_left_alone_quietly",
+        ]),
+        ("EndpointSlices written by hand", [
+            "kube story_takeover.Takeover.test_endpoint_slices_written_by_hand",
+        ]),
+    ],
+    "Left to kube-proxy": [
+        ("pods and nodes reach cluster IPs", [
+            "kube story_takeover.Takeover.test_beside_it_pods_and_nodes_reach_cluster_ips",
+        ]),
+        ("node ports", [
+            "kube story_takeover.Takeover.test_beside_it_node_ports_are_served",
+        ]),
+        ("pods reach load balancer addresses, with the socket programs and without", [
+            "kube story_takeover.Takeover.test_beside_it_pods_reach_load_balancer_addresses",
+        ]),
+        ("Services of another class", [
+            "kube story_takeover.Takeover.test_beside_it_services_of_another_class_are_served",
         ]),
     ],
 }
