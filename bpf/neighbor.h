@@ -58,6 +58,12 @@ INLINE bool lease_fresh(const struct lb_node *node)
 	return node->lease_boot_ns == XLB_FOREVER || bpf_ktime_get_boot_ns() < node->lease_boot_ns;
 }
 
+/* Not this node's to answer: nor is it anybody else's on this node, if the VIP was taken over from there. */
+INLINE __u32 left_alone(const struct lb_vip *vip)
+{
+	return vip->flags & XLB_VIP_TAKEN_OVER ? XLB_VERDICT_TAKEN_OVER : XLB_VERDICT_PASS;
+}
+
 INLINE struct lb_vip *vip_of_ipv4(const __u16 *halves, struct lb_addr *address)
 {
 	__be32 ipv4;
@@ -96,8 +102,10 @@ INLINE __u32 answer_arp(void *ctx, int program, const struct lb_node *node, cons
 	if (question.operation != bpf_htons(ARP_REQUEST))
 		return XLB_VERDICT_PASS;
 	vip = vip_of_ipv4(question.target_ip, &packet->destination);
-	if (!vip || !owned_here(node, link, vip))
+	if (!vip)
 		return XLB_VERDICT_PASS;
+	if (!owned_here(node, link, vip))
+		return left_alone(vip);
 	if (!lease_fresh(node))
 		return XLB_VERDICT_LEASE_OVER;
 
@@ -229,8 +237,12 @@ INLINE __u32 answer_nd(void *ctx, int program, const struct lb_node *node, const
 	if (!asker_known && !is_solicited_node(&packet->destination) && question->type == ND_SOLICITATION)
 		return XLB_VERDICT_PASS;
 	vip = bpf_map_lookup_elem(&xlb_vips, &question->target);
-	if (!vip || !owned_here(node, link, vip))
+	if (!vip)
 		return XLB_VERDICT_PASS;
+	if (!owned_here(node, link, vip)) {
+		packet->destination = question->target;
+		return question->type == ND_SOLICITATION ? left_alone(vip) : XLB_VERDICT_PASS;
+	}
 	sum = sum_pseudo_header(&packet->source, &packet->destination, true, IPPROTO_ICMPV6, packet->payload + 8);
 	sum = (__u32)bpf_csum_diff(NULL, 0, (__be32 *)message, sizeof(message), sum);
 	if (sum_fold(sum) != 0xffff)
@@ -308,15 +320,15 @@ __noinline int xlb_answer_nd_tc(struct __sk_buff *skb, const struct lb_node *nod
 INLINE int neighbor_outcome(void *ctx, int program, const struct lb_node *node, const struct packet *packet,
 			    __u32 verdict)
 {
-	bool ends_here =
-	    verdict == XLB_VERDICT_ARP_REPLY || verdict == XLB_VERDICT_ND_REPLY || verdict == XLB_VERDICT_ERROR;
+	bool dropped = verdict == XLB_VERDICT_ERROR || verdict == XLB_VERDICT_TAKEN_OVER;
+	bool ends_here = dropped || verdict == XLB_VERDICT_ARP_REPLY || verdict == XLB_VERDICT_ND_REPLY;
 
 	if (verdict == XLB_VERDICT_PASS || (is_xdp(program) && !ends_here))
 		return pass_on(program);
 	conclude(program, node, packet, NULL, verdict);
 	if (verdict == XLB_VERDICT_CONFLICT)
 		report(program, packet, verdict, XLB_EVENT_CONFLICT);
-	if (verdict == XLB_VERDICT_ERROR)
+	if (dropped)
 		return drop(program);
 	return ends_here ? send_back(ctx, program) : pass_on(program);
 }

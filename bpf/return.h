@@ -11,6 +11,7 @@
 #include "bpf/icmp.h"
 #include "bpf/nat.h"
 #include "bpf/packet.h"
+#include "bpf/silence.h"
 #include "bpf/steer.h"
 #include "bpf/verdict.h"
 
@@ -165,8 +166,11 @@ INLINE int give_back(struct __sk_buff *skb, int program)
 	if (!node || trial_over(node))
 		return TC_ACT_UNSPEC;
 	pull_headers(skb);
-	if (!read_ethernet(skb, program, &packet) || !read_addresses(skb, program, &packet) ||
-	    !read_rest(skb, program, &packet))
+	if (!read_ethernet(skb, program, &packet))
+		return TC_ACT_UNSPEC;
+	if (program == XLB_PROGRAM_EGRESS && packet.ethertype == bpf_htons(ETH_P_ARP))
+		return silence_arp(skb, node, &packet);
+	if (!read_addresses(skb, program, &packet) || !read_rest(skb, program, &packet))
 		return TC_ACT_UNSPEC;
 	if (packet.protocol == IPPROTO_TCP || packet.protocol == IPPROTO_UDP) {
 		if (packet.fragment == LATER_FRAGMENT)
@@ -175,6 +179,9 @@ INLINE int give_back(struct __sk_buff *skb, int program)
 	}
 	if (is_icmp(&packet) && packet.fragment == WHOLE && is_icmp_error(&packet))
 		return return_icmp_error(skb, program, node, &packet, now);
+	if (program == XLB_PROGRAM_EGRESS && packet.ipv6 && packet.protocol == IPPROTO_ICMPV6 &&
+	    packet.fragment == WHOLE && packet.icmp_type == ND_ADVERTISEMENT)
+		return silence_nd(skb, node, &packet);
 	return TC_ACT_UNSPEC;
 }
 

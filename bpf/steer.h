@@ -192,6 +192,10 @@ static __noinline int steer_icmp_error(struct __sk_buff *skb, struct lan *lan, c
 		/* Somebody else may have owned the VIP when the flow began: the slot names the same backend. */
 		struct lb_service *service = find_service(lan->vip, inner.source_port, inner.protocol);
 
+		if (lan->vip->flags & XLB_VIP_CONTINUES) { /* or it is about a connection of kube-proxy's */
+			conclude(XLB_PROGRAM_LAN_TC, lan->node, packet, NULL, XLB_VERDICT_FALL_BACK);
+			return TC_ACT_UNSPEC;
+		}
 		if (service) {
 			choose_by_slot(service, hash_client(service, &inner.destination, inner.destination_port),
 				       here_only(skb, lan, packet, service), &choice);
@@ -239,6 +243,16 @@ static __noinline int steer_icmp_xdp(struct xdp_md *xdp, struct lan *lan, const 
 static __noinline int steer_icmp_tc(struct __sk_buff *skb, struct lan *lan, const struct packet *packet)
 {
 	return steer_icmp(skb, XLB_PROGRAM_LAN_TC, lan, packet);
+}
+
+/*
+ * In the middle of a connection that nobody here has seen begin, to a VIP that kube-proxy served until now: it was opened there
+ * and ends there. On a peer, too, which may have got the rows of the VIP a moment later than the node that hands over to it.
+ */
+INLINE bool continues_there(const struct lb_vip *vip, const struct packet *packet)
+{
+	return (vip->flags & XLB_VIP_CONTINUES) && packet->protocol == IPPROTO_TCP &&
+	       (packet->tcp_flags & (TCP_SYN | TCP_ACK)) != TCP_SYN;
 }
 
 /* What xlb_begin_flow() may answer besides a backend's id. */
@@ -414,6 +428,9 @@ INLINE int steer_flow(struct __sk_buff *skb, struct lan *lan, const struct packe
 			fate = follow_tcp(flow, &keys.reverse, packet, XLB_FLOW_CLIENT_FIN, false);
 		service_id = flow->service_id;
 		flow_flags = flow->flags;
+	} else if (!flow && continues_there(lan->vip, packet)) {
+		conclude(program, lan->node, packet, NULL, XLB_VERDICT_FALL_BACK);
+		return TC_ACT_UNSPEC;
 	} else {
 		service = find_service(lan->vip, packet->destination_port, packet->protocol);
 		known = known || (lan->handed_over && !first); /* somebody has seen it begin */
@@ -500,7 +517,7 @@ static __noinline int hand_over_early(struct xdp_md *xdp, const struct lan *lan,
 	if (flow && flow_live(flow, packet->protocol, lan->node, now) && !(first && flow->state == XLB_FLOW_CLOSING))
 		choice.backend = backend_of(flow->backend_id, flow->generation);
 	if (!choice.backend) {
-		if (where == IN_FLOWS || (service->flags & (XLB_SERVICE_AFFINITY | XLB_SERVICE_LOCAL)))
+		if (where == IN_FLOWS || continues_there(lan->vip, packet) || (service->flags & (XLB_SERVICE_AFFINITY | XLB_SERVICE_LOCAL)))
 			return XDP_PASS;
 		choose_by_slot(service, hash_client(service, &packet->source, packet->source_port), false, &choice);
 		flow = NULL;

@@ -7,6 +7,8 @@
 
 #include <algorithm>
 
+#include "maps/abi.h"
+
 namespace xlb {
 namespace {
 
@@ -33,6 +35,11 @@ Result<PacketSocket> PacketSocket::open(std::uint32_t ifindex, const std::string
     const int number = errno;
     return system_error(
         "open a packet socket on " + interface + (number == EPERM ? " (needs root or CAP_NET_RAW)" : ""), number);
+  }
+  // Where another announcer is being replaced, xlb_egress lets only what is ours out.
+  const std::uint32_t mark = XLB_MARK_OWN;
+  if (setsockopt(made.fd(), SOL_SOCKET, SO_MARK, &mark, sizeof mark) != 0) {
+    return system_error("mark what is sent on " + interface + (errno == EPERM ? " (needs root or CAP_NET_ADMIN)" : ""));
   }
   const sockaddr_ll address = address_of(ifindex, ethertype);
   if (bind(made.fd(), reinterpret_cast<const sockaddr*>(&address), sizeof address) != 0) {

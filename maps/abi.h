@@ -19,7 +19,7 @@
 #define XLB_ASSERT_SIZE(type, size) _Static_assert(sizeof(type) == (size), #type " changed: bump XLB_ABI_VERSION")
 #endif
 
-#define XLB_ABI_VERSION 2u
+#define XLB_ABI_VERSION 3u
 
 /* ---- limits: both sides use them -------------------------------------------------------------------------------- */
 
@@ -98,6 +98,11 @@ XLB_ASSERT_SIZE(struct lb_link, 24);
 #define XLB_VIP_PING 0x1u      /* answer ICMP echo while healthy is not 0 */
 #define XLB_VIP_FALL_BACK 0x2u /* kube-proxy serves it behind us: what we do not handle passes to the kernel */
 #define XLB_VIP_DROP 0x4u      /* unknown ports: drop silently instead of rejecting */
+/* Taken over from another announcer that still runs on the nodes: it hears no question about the VIP, and what it says of it
+ * does not leave. */
+#define XLB_VIP_TAKEN_OVER 0x8u
+/* Connections that are open already are kube-proxy's, which knows them: TCP in the middle of an unknown one passes to the kernel. */
+#define XLB_VIP_CONTINUES 0x10u
 
 struct lb_vip {
 	__u64 owned_epoch; /* equals lb_node.epoch: this node answers ARP and ND; 0: it does not */
@@ -420,6 +425,9 @@ XLB_ASSERT_SIZE(struct lb_event, 88);
 #define XLB_PROGRAM_RETURN 3u
 #define XLB_PROGRAM_EGRESS 4u
 #define XLB_PROGRAM_SOCKET 5u
+
+/* SO_MARK of the frames that the daemon sends: by it xlb_egress tells its announcements from those of others. */
+#define XLB_MARK_OWN 0x1b1b0001u
 
 /* Mark left in skb->tc_index by xlb_return so that xlb_egress lets its own work pass. */
 #define XLB_TC_INDEX_DONE 0x1b1b

@@ -310,10 +310,11 @@ Fate PacketTest::answer(const Packet& packet) {
       Input{.frame = packet.bytes(), .ifindex = veth, .checksum_complete = GetParam().way == Way::tc_complete});
 }
 
-Fate PacketTest::egress(const Packet& packet, std::uint16_t tc_index) {
+Fate PacketTest::egress(const Packet& packet, std::uint16_t tc_index, std::uint32_t mark) {
   return run(Program::egress_tc, Input{.frame = packet.bytes(),
                                        .ifindex = lan,
                                        .tc_index = tc_index,
+                                       .mark = mark,
                                        .checksum_complete = GetParam().way == Way::tc_complete});
 }
 

@@ -103,7 +103,7 @@ class PacketTest : public testing::TestWithParam<Setting> {
   // A frame from a pod, by xlb_return on the host side of its veth.
   Fate answer(const packet::Packet& packet);
   // A frame that the kernel sends out of lan0, by xlb_egress.
-  Fate egress(const packet::Packet& packet, std::uint16_t tc_index = 0);
+  Fate egress(const packet::Packet& packet, std::uint16_t tc_index = 0, std::uint32_t mark = 0);
 
   // ---- expectations; each shows the frame on failure ----
   // Untouched to the kernel, nothing counted, nothing remembered.

@@ -351,6 +351,7 @@ Output Rig::run(Program program, const Input& input) {
   } else {
     skb.ifindex = input.ifindex;
     skb.ingress_ifindex = input.ifindex;
+    skb.mark = input.mark;
     skb.gso_size = input.gso_size;
     if (input.gso_size != 0) skb.gso_segs = static_cast<__u32>(input.frame.size()) / input.gso_size + 1;
     options.ctx_in = &skb;

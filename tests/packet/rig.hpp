@@ -32,6 +32,7 @@ struct Input {
   std::uint32_t ifindex = 0;
   std::optional<std::uint16_t> vlan_metadata{};  // tag taken out of the frame by the kernel or the NIC; tc only
   std::uint16_t tc_index = 0;                    // tc only
+  std::uint32_t mark = 0;                        // tc only: of the socket that sent it
   std::uint32_t gso_size = 0;                    // tc only
   bool checksum_complete = false;                // tc only: as from a NIC that sums the whole frame
   std::optional<std::uint32_t> cut{};            // shortened to this many bytes before the program sees it; tc only

@@ -4,6 +4,7 @@
 
 #include <gtest/gtest.h>
 #include <net/if.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 #include <chrono>
@@ -12,6 +13,8 @@
 #include <thread>
 
 #include "loader/link_probe.hpp"
+#include "loader/packet_socket.hpp"
+#include "maps/abi.h"
 #include "tests/unit/loader/network_space.hpp"
 
 namespace xlb {
@@ -216,6 +219,15 @@ TEST_F(WireTest, AnnouncementMovesANeighboursEntry) {
       EXPECT_TRUE(until([&] { return neighbour_has(vip, our_mac); })) << vip << (to_it_alone ? " unicast" : "");
     }
   }
+}
+
+TEST_F(WireTest, OurFramesAreToldByTheirMark) {
+  auto socket = PacketSocket::open(link_.l3_ifindex, "lan", 0);
+  ASSERT_TRUE(socket) << socket.error().text;
+  std::uint32_t mark = 0;
+  socklen_t size = sizeof mark;
+  ASSERT_EQ(getsockopt(socket->fd(), SOL_SOCKET, SO_MARK, &mark, &size), 0);
+  EXPECT_EQ(mark, XLB_MARK_OWN);
 }
 
 TEST_F(WireTest, FreeAddressesHaveNoAnswer) {
