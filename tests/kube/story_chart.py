@@ -89,8 +89,9 @@ class Rendered(unittest.TestCase):
         documents = self.render("-f", str(EVERY_VALUE))
         pod = of_kind(documents, "DaemonSet")[0]["spec"]["template"]
         arguments = pod["spec"]["containers"][0]["args"]
-        options = dict(zip(arguments[2::2], arguments[3::2]))
         self.assertEqual(arguments[:2], ["run", "--in-cluster"])
+        self.assertEqual(arguments.pop(), "--standby")
+        options = dict(zip(arguments[2::2], arguments[3::2]))
         self.assertEqual(options, {"--attach": "end0", "--mode": "native", "--profile": "fast", "--fail-back-delay": "1m", "--lease": "10s",
                                    "--load-balancer-class": "example.org/lan", "--metrics": "[fd00::11]:9100",
                                    "--log-level": "debug", "--log-format": "text"})

@@ -21,6 +21,7 @@ struct RunArguments {
   std::string attach;
   AttachMode mode = AttachMode::automatic;
   bool in_cluster = false;
+  bool standby = false;
   std::string kubeconfig, ns, load_balancer_class, pod_name, pod_uid;
 };
 
@@ -49,6 +50,7 @@ Result<std::optional<KubernetesSettings>> kubernetes_settings(const Context& con
   if (!arguments.in_cluster && arguments.kubeconfig.empty()) {
     if (!arguments.load_balancer_class.empty())
       return Error{"--load-balancer-class is about Services of an API server: say --in-cluster or --kubeconfig FILE too"};
+    if (arguments.standby) return Error{"--standby is about Services of an API server: say --in-cluster or --kubeconfig FILE too"};
     return std::optional<KubernetesSettings>();
   }
   auto credentials = arguments.in_cluster ? in_cluster_credentials() : read_kubeconfig(arguments.kubeconfig);
@@ -60,6 +62,7 @@ Result<std::optional<KubernetesSettings>> kubernetes_settings(const Context& con
   settings.credentials = std::move(*credentials);
   settings.writer = {settings.server.ns, context.settings.node, arguments.pod_name, arguments.pod_uid};
   settings.load_balancer_class = arguments.load_balancer_class;
+  settings.standby = arguments.standby;
   return std::optional(std::move(settings));
 }
 
@@ -123,6 +126,9 @@ void add_run(CLI::App& app, Context& context) {
       ->envname("POD_NAMESPACE");
   command->add_option("--load-balancer-class", arguments->load_balancer_class, "Only Services of this class (default: those without one)")
       ->envname("XDP_LB_LOAD_BALANCER_CLASS");
+  command->add_flag("--standby", arguments->standby,
+                    "Beside a MetalLB that is to be replaced: give nothing out, serve only what `xdp-lb migrate` has taken over")
+      ->envname("XDP_LB_STANDBY");
   command->add_option("--pod-name", arguments->pod_name, "The Pod that this is, which owns what it reports")->envname("POD_NAME");
   command->add_option("--pod-uid", arguments->pod_uid, "Its UID")->envname("POD_UID");
   command->add_option("--metrics", context.settings.metrics,

@@ -75,6 +75,14 @@ Result<ApiFacts> facts_of(const Json& content, const std::string& boot) {
     if (!address) return address.error();
     facts.policed.own().insert(*address);
   }
+  if (const auto taken_over = content.find("taken_over"); taken_over != content.end()) {
+    for (const auto& [text, said] : taken_over->items()) {
+      auto address = parse_address(text);
+      if (!address) return address.error();
+      // Which node comes first is a matter of the moment at which the server is heard.
+      facts.taken_over[*address].continues = said.at("continues").get<bool>();
+    }
+  }
   if (boot.empty() || content.at("boot").get<std::string>() != boot) leave_out_pods(facts.objects);
   for (const auto& [name, assignment] : *facts.given)
     if (assignment.addresses.empty()) facts.waiting[name] = "had no address when the API server was last heard";
@@ -93,11 +101,14 @@ std::string encode_api_memory(const ApiFacts& facts, const std::string& boot) {
   Json given = Json::array();
   for (const auto& [name, assignment] : *facts.given)
     given.push_back({{"namespace", name.ns}, {"name", name.name}, {"pool", assignment.pool}, {"addresses", addresses_of(assignment.addresses)}});
+  Json taken_over = Json::object();
+  for (const auto& [address, over] : facts.taken_over) taken_over[address.text()] = {{"continues", over.continues}};
   return seal(kVersion, {{"boot", boot},
                          {"objects", objects},
                          {"namespaces", *facts.objects.namespaces},
                          {"given", given},
-                         {"policed", addresses_of(*facts.policed)}});
+                         {"policed", addresses_of(*facts.policed)},
+                         {"taken_over", taken_over}});
 }
 
 Result<ApiFacts> decode_api_memory(std::string_view text, const std::string& boot) {

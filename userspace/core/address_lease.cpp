@@ -66,7 +66,10 @@ Result<AddressLease> read_address_lease(const std::string& name, const ApiLease&
   auto address = parse_address(text->second);
   if (!address) return unreadable(name, std::string(kAddressAnnotation) + ": " + address.error().text);
   if (address_lease_name(*address) != name) return unreadable(name, "it is named for another address than " + text->second);
-  AddressLease read{*address, {}, lease.identity};
+  AddressLease read;
+  read.address = *address;
+  read.taken_over = lease.annotations.contains(kTakenOverAnnotation);
+  read.identity = lease.identity;
   const auto services = lease.annotations.find(kServicesAnnotation);
   std::string_view left = services == lease.annotations.end() ? std::string_view() : services->second;
   while (!left.empty()) {
@@ -87,7 +90,24 @@ ApiLease address_lease_object(const AddressLease& lease) {
   std::string services;
   for (const AddressUser& user : lease.users) services += (services.empty() ? "" : ",") + user.uid + " " + user.service.text();
   object.annotations = {{kAddressAnnotation, lease.address.text()}, {kServicesAnnotation, std::move(services)}};
+  if (lease.taken_over) object.annotations[kTakenOverAnnotation] = "metallb";
   return object;
+}
+
+std::map<Address, TakenOver> taken_over(const std::map<std::string, ApiLease>& leases, bool standby) {
+  std::map<Address, TakenOver> all;
+  for (const auto& [name, lease] : leases) {
+    const auto address = address_of_lease_name(name);
+    if (!address || !lease.annotations.contains(kTakenOverAnnotation)) continue;
+    TakenOver& over = all[*address];
+    if (!standby) continue;
+    over.continues = true;
+    const auto home = lease.annotations.find(kTakenOverByAnnotation);
+    if (home == lease.annotations.end()) continue;
+    over.home = home->second;
+    over.reserved = !lease.annotations.contains(kAnnouncedByAnnotation);
+  }
+  return all;
 }
 
 }  // namespace xlb

@@ -6,6 +6,9 @@
 //   metadata.name                       vip-192.168.0.200, vip-fd00-0-0-0-0-0-0-200
 //   spec.holderIdentity                 the UID of the first user
 //   annotation xdp-lb.io/address        192.168.0.200
+//   annotation xdp-lb.io/taken-over     "metallb": claimed by `xdp-lb migrate`; MetalLB is kept silent about it
+//   annotation xdp-lb.io/taken-over-by  the node that MetalLB announced it from, which is to take it first
+//   annotation xdp-lb.io/announced-by   the node that has taken it
 //   annotation xdp-lb.io/services       "<uid> shop/web"; several, under a sharing key, are parted by commas
 #pragma once
 
@@ -20,6 +23,9 @@ namespace xlb {
 
 inline constexpr const char* kAddressAnnotation = "xdp-lb.io/address";
 inline constexpr const char* kServicesAnnotation = "xdp-lb.io/services";
+inline constexpr const char* kTakenOverAnnotation = "xdp-lb.io/taken-over";
+inline constexpr const char* kTakenOverByAnnotation = "xdp-lb.io/taken-over-by";
+inline constexpr const char* kAnnouncedByAnnotation = "xdp-lb.io/announced-by";
 
 struct AddressUser {
   std::string uid;
@@ -30,6 +36,7 @@ struct AddressUser {
 struct AddressLease {
   Address address;
   std::vector<AddressUser> users;  // never empty
+  bool taken_over = false;         // from MetalLB
   ApiIdentity identity;
   [[nodiscard]] bool serves(const std::string& uid) const;
   auto operator<=>(const AddressLease&) const = default;
@@ -40,6 +47,8 @@ std::string address_lease_name(const Address& address);
 std::optional<Address> address_of_lease_name(const std::string& name);
 // Refused: the name is ours and what stands in it is not.
 Result<AddressLease> read_address_lease(const std::string& name, const ApiLease& lease);
+// The Leases that were taken over. `standby`: MetalLB is being replaced now; afterwards only its silence is left of that.
+std::map<Address, TakenOver> taken_over(const std::map<std::string, ApiLease>& leases, bool standby);
 // What is to be written; without identity.
 ApiLease address_lease_object(const AddressLease& lease);
 

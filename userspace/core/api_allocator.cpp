@@ -248,7 +248,7 @@ AllocatorOrders ApiAllocator::step(const Objects& objects, const ApiState& state
 
   // ---- releases
   for (const auto& [address, lease] : book.leases) {
-    ReleaseOrder release{{address, {}, lease.identity}, {}};
+    ReleaseOrder release{{address, {}, lease.taken_over, lease.identity}, {}};
     for (const AddressUser& user : lease.users) {
       const auto api = listed.find(user.uid);
       if (api == listed.end())

@@ -20,6 +20,8 @@
 namespace xlb {
 namespace {
 
+// Above whatever weights of an advertisement add up to.
+constexpr std::int32_t kHome = 1'000'000'000;
 const char* const exclude_label = "node.kubernetes.io/exclude-from-external-load-balancers";
 
 bool any_matches(const std::vector<LabelSelector>& selectors, const Labels& labels) {
@@ -177,6 +179,11 @@ class Decider {
     vip.address = address;
     vip.pool = held_.at(users.front()->name).pool;
     vip.unknown_ports = users.front()->unknown_ports;
+    if (const auto over = machine_.taken_over.find(address); over != machine_.taken_over.end()) {
+      vip.taken_over = true;
+      vip.continues = over->second.continues;
+      if (over->second.home == machine_.node_name) vip.preference = kHome;
+    }
     for (const ServicePointer& service : users) {
       vip.services.push_back(service->name);
       if (service->unknown_ports == vip.unknown_ports) continue;
@@ -251,11 +258,23 @@ class Decider {
     const std::string no_link = choose_links(vip, users, links);
     for (const Link* link : links) vip.links.push_back(link->l3_name);
     for (const std::string& obstacle : {taken, advertising_.node_obstacle(), no_link,
-                                        unserved.empty() ? unserved : "nothing serves it: " + unserved}) {
+                                        unserved.empty() ? unserved : "nothing serves it: " + unserved,
+                                        reserved(vip.address)}) {
       vip.obstacle = obstacle;
       if (!obstacle.empty()) return;
     }
     vip.eligible = true;
+  }
+
+  // Connections that are open come in at the node that MetalLB announced it from, and only that one's kube-proxy knows them.
+  [[nodiscard]] std::string reserved(const Address& vip) const {
+    const auto over = machine_.taken_over.find(vip);
+    if (over == machine_.taken_over.end() || !over->second.reserved) return {};
+    const bool there = std::any_of(desired_.peers.begin(), desired_.peers.end(), [&](const DesiredPeer& peer) {
+      return peer.alive && peer.name == over->second.home;
+    });
+    if (!there) return {};
+    return "it is being taken over by " + over->second.home + ", from where MetalLB announced it";
   }
 
   void decide_ownership(DesiredVip& vip, const std::string& taken) {

@@ -56,6 +56,8 @@ struct DesiredVip {
   std::string owner;               // empty: nobody known
   std::string reason;              // why owned or not; `status` and `why` print it
   UnknownPorts unknown_ports = UnknownPorts::reject;
+  bool taken_over = false;         // another announcer on the nodes is kept silent about it
+  bool continues = false;          // kube-proxy serves the connections that were open before
   std::vector<ObjectName> services;
   auto operator<=>(const DesiredVip&) const = default;
 };

@@ -193,6 +193,14 @@ struct Link {
   auto operator<=>(const Link&) const = default;
 };
 
+// A VIP that was announced by MetalLB's speakers, which still run on the nodes, and now is by us (migration.hpp).
+struct TakenOver {
+  bool continues = false;  // kube-proxy serves the connections that were open already
+  std::string home;        // the node that it was announced from, its best place; empty: not known
+  bool reserved = false;   // and no other may take it yet
+  auto operator<=>(const TakenOver&) const = default;
+};
+
 struct Machine {
   std::string node_name;
   std::vector<Link> links;          // those that xdp-lb is attached to, by attach_ifindex then vlan
@@ -200,6 +208,7 @@ struct Machine {
   std::map<Address, Place> places;  // of every backend address asked for
   bool kube_proxy = false;          // something behind us serves the VIPs as well
   std::map<HealthTarget, std::string> ill;  // backends whose health probe fails, and how
+  std::map<Address, TakenOver> taken_over;  // VIPs
   Shared<std::set<Address>> policed;        // of pods that a NetworkPolicy selects: the kernel path alone obeys it
 };
 

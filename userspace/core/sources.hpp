@@ -19,6 +19,7 @@ struct ApiFacts {
   Shared<Assignments> given;                  // by Service: its addresses; also those that have none (yet)
   std::map<ObjectName, std::string> waiting;  // why a Service has none
   Shared<std::set<Address>> policed;          // Machine::policed
+  std::map<Address, TakenOver> taken_over;    // Machine::taken_over
   std::vector<std::string> warnings;
   auto operator<=>(const ApiFacts&) const = default;
 };

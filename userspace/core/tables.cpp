@@ -370,6 +370,8 @@ class Compiler {
       row.flags = XLB_VIP_PING;
       if (vip->unknown_ports == UnknownPorts::fall_back) row.flags |= XLB_VIP_FALL_BACK;
       if (vip->unknown_ports == UnknownPorts::drop) row.flags |= XLB_VIP_DROP;
+      if (vip->taken_over) row.flags |= XLB_VIP_TAKEN_OVER;
+      if (vip->continues) row.flags |= XLB_VIP_CONTINUES;
       row.link_mask = links_.mask(vip->links);
       tables_.vips[address] = row;
       join_group(*vip, row.link_mask);

@@ -392,6 +392,7 @@ void Daemon::on_moved(const std::vector<Address>& taken, const std::vector<Addre
   }
   schedule_.set(owned_, Clock::now());
   arm_announcements();
+  if (kubernetes_) wish_pass(0ms);  // the server is told who answers
 }
 
 void Daemon::arm_announcements() {

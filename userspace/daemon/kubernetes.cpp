@@ -76,10 +76,12 @@ void Kubernetes::take_state() {
   facts->objects = state_->objects;
   class_.keep(facts->objects);
   pools_.put_into(facts->objects);
+  // What this node served up to now counts where a Lease was deleted by hand. In standby that is how a VIP is given back.
   const bool same_services = before && state_->services.is(before->services) && state_->leases.is(before->leases) &&
                              facts_ && facts->objects.services == facts_->objects.services;
   facts->given = same_services ? facts_->given
-                               : Shared(given_by_api(facts->objects, *state_, facts_ ? *facts_->given : Assignments{}));
+                               : Shared(given_by_api(facts->objects, *state_, facts_ && !settings_.standby ? *facts_->given : Assignments{}));
+  facts->taken_over = taken_over(*state_->leases, settings_.standby);
   facts->policed = state_->policed;
   facts->warnings = state_->unreadable;
   facts->warnings.insert(facts->warnings.end(), state_->warnings.begin(), state_->warnings.end());
@@ -90,7 +92,8 @@ void Kubernetes::take_state() {
   for (const auto& [name, assignment] : *facts->given) {
     if (!assignment.addresses.empty()) continue;
     const auto refusal = refusals_.find(name);
-    facts->waiting[name] = refusal != refusals_.end() ? refusal->second
+    facts->waiting[name] = settings_.standby ? std::string("standby: MetalLB's until `xdp-lb migrate` takes it over")
+                           : refusal != refusals_.end() ? refusal->second
                            : election_.holder().empty()
                                ? std::string("nobody gives addresses out yet")
                                : "waits for an address: " + election_.holder() + " gives them out, and an event of the Service says why not";
@@ -100,12 +103,13 @@ void Kubernetes::take_state() {
   allocate_addresses();
   report_announced();
   report_configuration();
+  report_taken_over();
   if (other) changed_();
 }
 
 void Kubernetes::stand_for_election() {
   loop_.cancel(election_timer_);
-  if (!state_) return;
+  if (!state_ || settings_.standby) return;
   const auto now = monotonic();
   const auto lease = state_->leases->find(kAllocatorLease);
   const auto known = lease == state_->leases->end() ? std::nullopt : std::optional(lease->second);
@@ -212,6 +216,7 @@ void Kubernetes::write(const std::string& thing, ApiRequest request, std::functi
       allocate_addresses();
       report_announced();
       report_configuration();
+      report_taken_over();
     });
   });
 }
@@ -241,6 +246,9 @@ void Kubernetes::took_in(const Outcome& outcome) {
   avoid_ = outcome.uses;
   const auto announced_before = std::exchange(announced_, {});
   reported_ = true;
+  owned_.clear();
+  for (const LinkVips& owned : outcome.owned) owned_.insert(owned.vips.begin(), owned.vips.end());
+  report_taken_over();
   for (const DesiredVip& vip : outcome.among_peers.vips) {
     std::vector<std::string> links;
     for (const LinkVips& owned : outcome.owned)
@@ -264,7 +272,7 @@ void Kubernetes::took_in(const Outcome& outcome) {
 
 // Events: who announces a service, or why this node would and does not.
 void Kubernetes::tell_announced(const Outcome& outcome) {
-  if (!state_) return;
+  if (!state_ || settings_.standby) return;
   const std::string announcing = "announcing from node \"" + settings_.writer.node + "\" with protocol \"layer2\"";
   std::map<ObjectName, std::string> failed;
   for (const DesiredVip& vip : outcome.among_peers.vips) {
@@ -286,13 +294,19 @@ void Kubernetes::tell_announced(const Outcome& outcome) {
 
 // ServiceL2Status: one for each service that is announced here, as `kubectl get servicel2statuses` shows them.
 void Kubernetes::report_announced() {
-  if (!state_ || !state_->metallb_kinds || !reported_) return;
+  if (!state_ || !state_->metallb_kinds || !reported_ || settings_.standby) return;
   if (told_statuses_ && told_statuses_->is(state_->l2_statuses)) return;
   std::map<std::string, ObjectName> wanted;
   for (const auto& [service, links] : announced_) wanted[l2_status_name(settings_.writer, service)] = service;
   std::size_t owned = 0, right = 0;  // of this node, and as they should be
   for (const auto& [name, status] : *state_->l2_statuses) {
     const bool own = status.node == settings_.writer.node;
+    // MetalLB's speaker names its own otherwise. While it is there each would delete and make anew what the other one made; it goes
+    // with the speaker's Pod, and says the same meanwhile.
+    if (own && name != l2_status_name(settings_.writer, status.service)) {
+      wanted.erase(l2_status_name(settings_.writer, status.service));
+      continue;
+    }
     owned += own ? 1 : 0;
     const auto found = wanted.find(name);
     if (found == wanted.end()) {
@@ -319,7 +333,7 @@ void Kubernetes::report_announced() {
 
 // ConfigurationState: what MetalLB's parts say of pools and advertisements, for whoever looks there.
 void Kubernetes::report_configuration() {
-  if (!state_ || !state_->metallb_kinds) return;
+  if (!state_ || !state_->metallb_kinds || settings_.standby) return;
   for (const Reporter reporter : {Reporter::node, Reporter::allocator}) {
     if (reporter == Reporter::allocator && !led_) continue;
     ConfigurationReport& report = configuration_[reporter];
@@ -339,6 +353,18 @@ void Kubernetes::report_configuration() {
               if (filled.good()) done();
             });
           });
+  }
+}
+
+// Whoever migrates waits for it, VIP by VIP.
+void Kubernetes::report_taken_over() {
+  if (!state_ || !settings_.standby) return;
+  for (const auto& [name, lease] : *state_->leases) {
+    const auto address = address_of_lease_name(name);
+    if (!address || !owned_.contains(*address) || !lease.annotations.contains(kTakenOverAnnotation)) continue;
+    const auto told = lease.annotations.find(kAnnouncedByAnnotation);
+    if (told != lease.annotations.end() && told->second == settings_.writer.node) continue;
+    write("Lease " + name, annotate_lease(settings_.writer, name, lease.identity, {{kAnnouncedByAnnotation, settings_.writer.node}}), {});
   }
 }
 

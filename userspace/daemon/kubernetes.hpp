@@ -31,6 +31,9 @@ struct KubernetesSettings {
   ApiSettings server;
   ApiWriter writer;
   std::string load_balancer_class;  // empty: Services without one
+  // MetalLB runs, and is to be replaced: nothing is given out or reported, and only those VIPs are served whose Lease somebody
+  // has made (`xdp-lb migrate`).
+  bool standby = false;
 };
 
 class Kubernetes {
@@ -60,6 +63,7 @@ class Kubernetes {
   void tell_announced(const Outcome& outcome);
   void report_announced();
   void report_configuration();
+  void report_taken_over();
   // One write of a thing at a time; what follows from its outcome is seen in the next state.
   void write(const std::string& thing, ApiRequest request, std::function<void(const ApiAnswer&)> then);
   void release(const ReleaseOrder& order, std::size_t asked);
@@ -93,6 +97,7 @@ class Kubernetes {
   std::map<ObjectName, std::string> refusals_;     // by the allocator, while this node is it
   std::map<ObjectName, std::vector<std::string>> announced_;  // by this node: service, interfaces
   std::map<std::string, PoolCounts> counted_;
+  std::set<Address> owned_;                        // VIPs that this node answers for
   bool reported_ = false;                          // announced_ is known: a pass has been made since the start
   struct ConfigurationReport {
     std::string problem;

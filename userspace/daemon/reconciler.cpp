@@ -209,6 +209,7 @@ Reconciler::Declared Reconciler::join_api(Objects objects, std::vector<std::stri
   for (const auto& [name, why] : api_known_->waiting)
     if (!own.contains(name)) declared.waiting.insert({name, why});
   declared.policed = api_known_->policed;
+  declared.taken_over = api_known_->taken_over;
   declared.warnings.insert(declared.warnings.end(), both.warnings.begin(), both.warnings.end());
   declared.warnings.insert(declared.warnings.end(), api_known_->warnings.begin(), api_known_->warnings.end());
   return declared;
@@ -221,6 +222,7 @@ Result<Observation> Reconciler::observe(Declared declared, const PassOptions& op
   seen.given = std::move(declared.given);
   seen.waiting = std::move(declared.waiting);
   seen.machine.policed = std::move(declared.policed);
+  seen.machine.taken_over = std::move(declared.taken_over);
   seen.machine.node_name = settings_.node;
   seen.machine.kube_proxy = edges_.kube_proxy();
 
@@ -400,7 +402,7 @@ Result<Outcome> Reconciler::carry_out(Observation& seen, const Judgement& judged
       if (change) seen.warnings.insert(seen.warnings.begin(), change->warnings.begin(), change->warnings.end());
       writing_ = Writing{std::nullopt,
                          {std::move(seen.objects), std::move(seen.warnings), std::move(seen.given), std::move(seen.waiting),
-                          std::move(seen.machine.policed)}};
+                          std::move(seen.machine.policed), std::move(seen.machine.taken_over)}};
       write_(std::move(work), [this](const Result<void>& result) { wrote(result); });
       outcome.deferred = Outcome::Deferred::disk;
       return outcome;

@@ -176,6 +176,7 @@ class Reconciler {
     Shared<Assignments> given;
     std::map<ObjectName, std::string> waiting;
     Shared<std::set<Address>> policed;
+    std::map<Address, TakenOver> taken_over;
   };
   struct Writing {
     std::optional<Lock> lock;

@@ -111,6 +111,14 @@ ApiRequest write_lease(const ApiWriter& writer, const std::string& name, const A
   return create ? request(Verb::create, lease_path(writer, {}), body) : request(Verb::replace, lease_path(writer, name), body);
 }
 
+ApiRequest annotate_lease(const ApiWriter& writer, const std::string& name, const ApiIdentity& identity,
+                          const std::map<std::string, std::string>& annotations) {
+  Json written = Json::object();
+  for (const auto& [annotation, text] : annotations) written[annotation] = text.empty() ? Json() : Json(text);
+  return request(Verb::merge_patch, lease_path(writer, name),
+                 {{"metadata", {{"uid", identity.uid}, {"resourceVersion", identity.version}, {"annotations", written}}}});
+}
+
 ApiRequest remove_lease(const ApiWriter& writer, const std::string& name, const ApiIdentity& identity) {
   return removal(lease_path(writer, name), identity);
 }

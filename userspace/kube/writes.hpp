@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstdint>
+#include <map>
 #include <string>
 #include <vector>
 
@@ -24,6 +25,9 @@ std::string micro_time(std::uint64_t since_1970_us);
 
 // Without identity it is made, else the version that it names is replaced.
 ApiRequest write_lease(const ApiWriter& writer, const std::string& name, const ApiLease& lease, std::uint64_t now_us);
+// Sets annotations of this version of the Lease; null is written for an empty one, which takes it away.
+ApiRequest annotate_lease(const ApiWriter& writer, const std::string& name, const ApiIdentity& identity,
+                          const std::map<std::string, std::string>& annotations);
 ApiRequest remove_lease(const ApiWriter& writer, const std::string& name, const ApiIdentity& identity);
 
 // ingress[] with ipMode VIP and the pool's annotation, together; nothing else of the Service is touched.

@@ -32,6 +32,7 @@ ApiFacts facts() {
   facts.given.own()[{"default", "waits"}] = {};
   facts.waiting[{"default", "waits"}] = "had no address when the API server was last heard";
   facts.policed.own() = {address("10.42.0.8")};
+  facts.taken_over = {{address("192.168.0.200"), {true, "", false}}, {address("fd00::200"), {false, "", false}}};
   return facts;
 }
 

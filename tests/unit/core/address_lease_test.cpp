@@ -22,16 +22,35 @@ TEST(AddressLeaseTest, OtherNamesAreAboutSomethingElse) {
 }
 
 TEST(AddressLeaseTest, WhatIsWrittenIsRead) {
-  const AddressLease lease{address("fd00::200"), {{"u-1", {"shop", "web"}}, {"u-2", {"kube-system", "traefik"}}}, {}};
+  const AddressLease lease{address("fd00::200"), {{"u-1", {"shop", "web"}}, {"u-2", {"kube-system", "traefik"}}}, false, {}};
   auto read = read_address_lease("vip-fd00-0-0-0-0-0-0-200", address_lease_object(lease));
   ASSERT_TRUE(read) << read.error().text;
   EXPECT_EQ(*read, lease);
   EXPECT_TRUE(read->serves("u-2"));
   EXPECT_FALSE(read->serves("u-3"));
+  EXPECT_FALSE(read->taken_over);
+}
+
+TEST(AddressLeaseTest, ThatItWasTakenOverIsWrittenAndRead) {
+  AddressLease lease{address("192.168.0.200"), {{"u-1", {"shop", "web"}}}, true, {}};
+  ApiLease object = address_lease_object(lease);
+  auto read = read_address_lease("vip-192.168.0.200", object);
+  ASSERT_TRUE(read) << read.error().text;
+  EXPECT_EQ(*read, lease);
+  object.annotations[kTakenOverByAnnotation] = "pi2";
+  lease.taken_over = false;
+  const std::map<std::string, ApiLease> leases{{"vip-192.168.0.200", object},
+                                               {"vip-192.168.0.201", address_lease_object(lease)},
+                                               {"xdp-lb-allocator", object}};
+  using Taken = std::map<Address, TakenOver>;
+  EXPECT_EQ(taken_over(leases, true), (Taken{{address("192.168.0.200"), {true, "pi2", true}}}));
+  EXPECT_EQ(taken_over(leases, false), (Taken{{address("192.168.0.200"), {false, "", false}}}));
+  object.annotations[kAnnouncedByAnnotation] = "pi2";
+  EXPECT_EQ(taken_over({{"vip-192.168.0.200", object}}, true), (Taken{{address("192.168.0.200"), {true, "pi2", false}}})) << "others may follow";
 }
 
 TEST(AddressLeaseTest, WhatIsNotOursIsRefusedWithTheReason) {
-  const ApiLease good = address_lease_object({address("192.168.0.200"), {{"u-1", {"shop", "web"}}}, {}});
+  const ApiLease good = address_lease_object({address("192.168.0.200"), {{"u-1", {"shop", "web"}}}, false, {}});
   const auto why = [](const std::string& name, const ApiLease& lease) {
     auto read = read_address_lease(name, lease);
     return read ? std::string("read") : read.error().text;

@@ -184,6 +184,8 @@ TEST_F(Compile, VipFlags) {
   EXPECT_EQ(compiled().vips.begin()->second.owned_epoch, 0u);
   desired_.vips[0].unknown_ports = UnknownPorts::fall_back;
   EXPECT_EQ(compiled().vips.begin()->second.flags, XLB_VIP_PING | XLB_VIP_FALL_BACK);
+  desired_.vips[0].taken_over = desired_.vips[0].continues = true;
+  EXPECT_EQ(compiled().vips.begin()->second.flags, XLB_VIP_PING | XLB_VIP_FALL_BACK | XLB_VIP_TAKEN_OVER | XLB_VIP_CONTINUES);
   desired_.services.clear();  // refused: an address that is not ours to take
   EXPECT_TRUE(compiled().vips.empty());
 }

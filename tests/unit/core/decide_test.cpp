@@ -300,6 +300,28 @@ TEST_F(Decide, WhatMustNotBeServedIsNotAnsweredForWhateverWasClaimed) {
   EXPECT_EQ(desired.vips[0].reason, conflicts_.begin()->second);
 }
 
+TEST_F(Decide, AVipThatIsTakenOverIsTakenFirstWhereItWasAnnounced) {
+  EXPECT_FALSE(only_vip().taken_over);
+  machine_.taken_over[address("192.168.0.200")] = {true, "pi2", true};
+  EXPECT_TRUE(only_vip().taken_over);
+  EXPECT_TRUE(only_vip().continues);
+  EXPECT_TRUE(only_vip().eligible) << "there is no pi2";
+  peers_.alone = false;
+  peers_.peers = {{"pi2", {address("192.168.0.12")}, {}, 2, 0, true}};
+  EXPECT_FALSE(only_vip().eligible);
+  EXPECT_EQ(only_vip().obstacle, "it is being taken over by pi2, from where MetalLB announced it");
+  EXPECT_EQ(decided().services.size(), 1u) << "its packets are steered here all the same";
+  peers_.peers[0].alive = false;
+  EXPECT_TRUE(only_vip().eligible);
+  peers_.peers[0].alive = true;
+  machine_.taken_over[address("192.168.0.200")].reserved = false;
+  EXPECT_TRUE(only_vip().eligible) << "pi2 has it";
+  EXPECT_EQ(only_vip().preference, 0);
+  machine_.taken_over[address("192.168.0.200")] = {true, "pi1", true};
+  EXPECT_TRUE(only_vip().eligible);
+  EXPECT_GT(only_vip().preference, 1000) << "it stays where connections are open";
+}
+
 TEST_F(Decide, PreferenceIsTheSumOfTheWeightsThatMatchThisNode) {
   L2Advertisement& lan = objects_.advertisements[0];
   const LabelSelector here{{{"kubernetes.io/hostname", LabelRequirement::Operator::in, {"pi1"}}}};

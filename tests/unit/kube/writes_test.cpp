@@ -26,7 +26,7 @@ TEST(WritesTest, Times) {
 }
 
 TEST(WritesTest, ALeaseIsMadeWithoutAVersionAndReplacedWithOne) {
-  const ApiLease lease = address_lease_object({address("192.168.0.200"), {{"u-1", {"shop", "web"}}}, {}});
+  const ApiLease lease = address_lease_object({address("192.168.0.200"), {{"u-1", {"shop", "web"}}}, false, {}});
   const ApiRequest made = write_lease(kWriter, "vip-192.168.0.200", lease, kNow);
   EXPECT_EQ(made.verb, Verb::create);
   EXPECT_EQ(made.path, "/apis/coordination.k8s.io/v1/namespaces/metallb-system/leases");
@@ -141,6 +141,13 @@ TEST(WritesTest, NamesThatAreTooLongForALabelOrAName) {
   EXPECT_FALSE(body(make_configuration_state(far, Reporter::node))["metadata"]["labels"].contains("metallb.io/node-name"));
   EXPECT_FALSE(body(make_l2_status(far, {"shop", "web"}))["metadata"]["labels"].contains("metallb.io/node"));
   EXPECT_EQ(body(make_l2_status(far, {"shop", "web"}))["metadata"]["labels"]["metallb.io/service-name"], "web");
+}
+
+TEST(WritesTest, AnnotationsOfALeaseAreSetAndTakenAway) {
+  const ApiRequest request = annotate_lease(kWriter, "vip-192.168.0.200", {"u", "7", false}, {{"a", "pi1"}, {"b", ""}});
+  EXPECT_EQ(request.path, "/apis/coordination.k8s.io/v1/namespaces/metallb-system/leases/vip-192.168.0.200");
+  EXPECT_EQ(request.verb, ApiRequest::Verb::merge_patch);
+  EXPECT_EQ(body(request), Json::parse(R"({"metadata":{"uid":"u","resourceVersion":"7","annotations":{"a":"pi1","b":null}}})"));
 }
 
 TEST(WritesTest, PoolsAreCountedByFamily) {
