@@ -52,6 +52,7 @@ void build_commands(CLI::App& app, Context& context) {
   add_peer(app, context);
   add_status(app, context);
   add_cluster(app, context);
+  add_migrate(app, context);
   add_stats(app, context);
   add_flows(app, context);
   add_trace(app, context);

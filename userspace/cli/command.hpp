@@ -44,6 +44,7 @@ void add_pool(CLI::App& app, Context& context);
 void add_service(CLI::App& app, Context& context);
 void add_peer(CLI::App& app, Context& context);
 void add_cluster(CLI::App& app, Context& context);    // why, drain, undrain
+void add_migrate(CLI::App& app, Context& context);
 void add_status(CLI::App& app, Context& context);
 void add_stats(CLI::App& app, Context& context);
 void add_flows(CLI::App& app, Context& context);
