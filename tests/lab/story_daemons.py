@@ -170,7 +170,7 @@ class BackendsElsewhere(ClusterStory):
 
 
 class LastBackend(ClusterStory):
-    """`externalTrafficPolicy: Local`: who has no ready backend of its own any more is not eligible, and hands over first."""
+    """`externalTrafficPolicy: Local`: a backend that ends keeps the address where it is as long as it serves; when it has gone it is handed over."""
 
     FRESH = True
 
@@ -216,9 +216,11 @@ endpoints:{endpoints}
         with self.watching() as seen:
             conditions[ending] = "ready: false, serving: true, terminating: true"
             self.apply(conditions)
-            eventually("handed over", lambda: self.cluster.owner() not in (None, self.owner), within=5)
+            time.sleep(1)
+            self.assertIs(self.cluster.owner(), self.owner, "it serves, and has connections, until it has gone")
             del conditions[ending]
             self.apply(conditions)
+            eventually("handed over", lambda: self.cluster.owner() not in (None, self.owner), within=5)
             self.servers[ending].kill()
             time.sleep(0.5)
         self.assertEqual(seen.failed, 0, f"{seen.flows.seen}\n{self.said()}")
