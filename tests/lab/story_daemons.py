@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import signal
+import socket
 import time
 from typing import Mapping
 
@@ -169,6 +170,11 @@ class BackendsElsewhere(ClusterStory):
         self.assertEqual(seen.held["broken"], 0, f"{seen.held}\n{self.said()}")
 
 
+def said_back(connection: socket.socket) -> bytes:
+    connection.sendall(b"ping")
+    return connection.recv(16)
+
+
 class LastBackend(ClusterStory):
     """`externalTrafficPolicy: Local`: a backend that ends keeps the address where it is as long as it serves; when it has gone it is handed over."""
 
@@ -213,11 +219,13 @@ endpoints:{endpoints}
     def test_its_last_backend_ends_and_the_address_is_handed_over(self) -> None:
         conditions = {pod: "ready: true" for pod in self.everywhere()}
         ending = self.owner.pods[0]
-        with self.watching() as seen:
+        with self.watching() as seen, self.lan.connect(VIP, PORT) as open_before:
+            self.assertEqual(open_before.recv(64).decode().strip(), ending.role)
             conditions[ending] = "ready: false, serving: true, terminating: true"
             self.apply(conditions)
             time.sleep(1)
             self.assertIs(self.cluster.owner(), self.owner, "it serves, and has connections, until it has gone")
+            self.assertEqual(said_back(open_before), b"ping")
             del conditions[ending]
             self.apply(conditions)
             eventually("handed over", lambda: self.cluster.owner() not in (None, self.owner), within=5)
