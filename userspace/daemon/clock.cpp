@@ -19,5 +19,6 @@ std::uint64_t read(clockid_t clock) {
 
 std::uint64_t monotonic_ns() { return read(CLOCK_MONOTONIC); }
 std::uint64_t boot_ns() { return read(CLOCK_BOOTTIME); }
+std::uint64_t wall_us() { return read(CLOCK_REALTIME) / 1000; }
 
 }  // namespace xlb

@@ -4,7 +4,6 @@
 #include <sys/epoll.h>
 
 #include <algorithm>
-#include <ctime>
 #include <utility>
 
 #include "userspace/core/declared_peers.hpp"
@@ -19,12 +18,6 @@ using namespace std::chrono_literals;
 
 constexpr auto kWriteAgain = 2s;         // after a write that failed for another reason than that somebody was faster
 constexpr std::size_t kWritesAtOnce = 16;
-
-std::uint64_t wall_us() {
-  timespec now{};
-  clock_gettime(CLOCK_REALTIME, &now);
-  return static_cast<std::uint64_t>(now.tv_sec) * 1'000'000 + static_cast<std::uint64_t>(now.tv_nsec) / 1000;
-}
 
 AllocatorElection::Time monotonic() {
   return std::chrono::nanoseconds(boot_ns());  // a machine that slept has missed its renewals
@@ -274,13 +267,12 @@ void Kubernetes::took_in(const Outcome& outcome) {
 void Kubernetes::tell_announced(const Outcome& outcome) {
   if (!state_ || settings_.standby) return;
   const std::string announcing = "announcing from node \"" + settings_.writer.node + "\" with protocol \"layer2\"";
-  std::map<ObjectName, std::string> failed;
+  std::map<ObjectName, std::string> tell;
   for (const DesiredVip& vip : outcome.among_peers.vips) {
     const auto conflict = outcome.conflicts.find(vip.address);
     if (conflict == outcome.conflicts.end()) continue;
-    for (const ObjectName& service : vip.services) failed.emplace(service, announcing + " failed: " + conflict->second);
+    for (const ObjectName& service : vip.services) tell.emplace(service, announcing + " failed: " + conflict->second);
   }
-  std::map<ObjectName, std::string> tell = failed;
   for (const auto& [service, links] : announced_) tell[service] = announcing;
   for (const auto& [service, message] : tell) {
     const auto api = state_->services->find(service);
