@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
+#include <algorithm>
 #include <csignal>
-#include <ctime>
 #include <iostream>
 #include <memory>
 #include <string>
@@ -11,6 +11,7 @@
 #include "userspace/cli/command.hpp"
 #include "userspace/config/kubeconfig.hpp"
 #include "userspace/core/migration.hpp"
+#include "userspace/daemon/clock.hpp"
 #include "userspace/kube/kinds.hpp"
 #include "userspace/kube/migration.hpp"
 #include "userspace/kube/writes.hpp"
@@ -42,12 +43,6 @@ using Step = std::optional<Failure>;
 
 Failure failure(std::string sentence) {
   return {Error{std::move(sentence)}, interrupted != 0};
-}
-
-std::uint64_t wall_us() {
-  timespec now{};
-  clock_gettime(CLOCK_REALTIME, &now);
-  return static_cast<std::uint64_t>(now.tv_sec) * 1'000'000 + static_cast<std::uint64_t>(now.tv_nsec) / 1000;
 }
 
 std::string users_of(const AddressLease& lease) {
@@ -254,9 +249,16 @@ class Migration {
     for (const ObjectName& one : plan.copy_advertisements)
       if (auto failed = copy(one, "l2advertisements")) return failed;
     const bool seen = cluster_.until([&](const ApiState& state) {
-      return state.objects.pools.size() >= plan.copy_pools.size() && state.objects.advertisements.size() >= plan.copy_advertisements.size();
+      return all_there(plan.copy_pools, state.objects.pools) && all_there(plan.copy_advertisements, state.objects.advertisements);
     }, kSeen);
     return seen ? Step() : failure("the copies of the pools are not seen");
+  }
+
+  template <typename Object>
+  static bool all_there(const std::vector<ObjectName>& copied, const std::vector<Object>& objects) {
+    return std::all_of(copied.begin(), copied.end(), [&](const ObjectName& name) {
+      return std::any_of(objects.begin(), objects.end(), [&](const Object& object) { return object.name.name == name.name; });
+    });
   }
 
   Step copy(const ObjectName& name, const std::string& resource) {
@@ -387,7 +389,7 @@ int migrate(const MigrateArguments& arguments) {
     std::cerr << "xdp-lb: migrate: " << failed->error.text << ": what was taken over stays so. Go on: the same command; take it back: --undo\n";
     return kFailed;
   }
-  std::cerr << "xdp-lb: migrate: " << failed->error.text << "\nEverything is undone:\n";
+  std::cerr << "xdp-lb: migrate: " << failed->error.text << "\nUndoing it:\n";
   if (auto undone = migration.undo(); !undone) return fail(undone.error().in(doing + ", undoing"));
   return kFailed;
 }

@@ -125,32 +125,29 @@ class Planner {
   void take_pools_over() {
     objects_ = facts_.state.objects;
     if (facts_.metallb_ns == facts_.own_ns) return;
-    std::map<std::string, const Pool*> own;
-    for (const Pool& pool : objects_.pools) own[pool.name.name] = &pool;
-    for (const Pool& pool : facts_.metallb.pools) {
-      Pool copy = pool;
+    plan_.copy_pools = take_over("IPAddressPool", facts_.metallb.pools, objects_.pools);
+    plan_.copy_advertisements = take_over("L2Advertisement", facts_.metallb.advertisements, objects_.advertisements);
+  }
+
+  // Adds what is not there yet to `ours`; the names of those that are to be copied, in MetalLB's namespace.
+  template <typename Object>
+  std::vector<ObjectName> take_over(const std::string& kind, const std::vector<Object>& theirs, std::vector<Object>& ours) {
+    std::vector<ObjectName> missing;
+    std::map<std::string, Object> own;
+    for (const Object& object : ours) own.emplace(object.name.name, object);
+    for (const Object& object : theirs) {
+      Object copy = object;
       copy.name.ns = facts_.own_ns;
-      const auto there = own.find(pool.name.name);
+      const auto there = own.find(object.name.name);
       if (there == own.end()) {
-        plan_.copy_pools.push_back(pool.name);
-        objects_.pools.push_back(std::move(copy));
-      } else if (!(copy == *there->second)) {
-        refuse("IPAddressPool " + there->second->name.text() + " is another one than MetalLB's " + pool.name.text() + ": make them equal, or rename it");
+        missing.push_back(object.name);
+        ours.push_back(std::move(copy));
+      } else if (!(copy == there->second)) {
+        refuse(kind + " " + there->second.name.text() + " is another one than MetalLB's " + object.name.text() +
+               ": make them equal, or rename it");
       }
     }
-    std::map<std::string, const L2Advertisement*> advertised;
-    for (const L2Advertisement& one : objects_.advertisements) advertised[one.name.name] = &one;
-    for (const L2Advertisement& one : facts_.metallb.advertisements) {
-      L2Advertisement copy = one;
-      copy.name.ns = facts_.own_ns;
-      const auto there = advertised.find(one.name.name);
-      if (there == advertised.end()) {
-        plan_.copy_advertisements.push_back(one.name);
-        objects_.advertisements.push_back(std::move(copy));
-      } else if (!(copy == *there->second)) {
-        refuse("L2Advertisement " + there->second->name.text() + " is another one than MetalLB's " + one.name.text() + ": make them equal, or rename it");
-      }
-    }
+    return missing;
   }
 
   [[nodiscard]] bool in_a_pool(const Address& address) const {
