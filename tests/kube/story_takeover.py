@@ -27,6 +27,7 @@ from .story import NAMESPACE
 SETTINGS = {"pi1": ("nftables", "tc"), "pi2": ("iptables", "tc"), "pi3": ("nftables", "native"), "pi4": ("iptables", "native")}
 MERGE = "application/merge-patch+json"
 STICKY = 4  # seconds
+PROXY_TAKES = 60  # seconds at most: one that failed to write its rules tries again after half a minute
 STRANGER = 60  # 192.168.0.60
 OTHER_HTTP, OWN_HTTP = 8001, 8002  # where the second pod of each node serves the same as at 8000
 NEW_CLIENTS = [f"192.168.0.{number}" for number in (*range(15, 50), *range(81, 100))]
@@ -104,6 +105,7 @@ class Takeover(NodesStory):
             eventually("every Service has its addresses", cls.all_have_addresses, within=60)
             for node in cls.lab.nodes:
                 eventually(f"{node} serves", lambda: http(cls.lan, cls.vip("cluster", node), timeout=1), within=30)
+            cls.let_proxies_catch_up()
         except AssertionError as never:
             raise AssertionError(f"{never}\n{cls.logs()}") from None
 
@@ -111,6 +113,15 @@ class Takeover(NodesStory):
     def start_proxies(cls) -> None:
         for node in cls.lab.nodes:
             cls.proxies[node] = cls.control.start_proxy(node, SETTINGS[node.role][0])
+
+    @classmethod
+    def let_proxies_catch_up(cls) -> None:
+        """A kube-proxy that serves what is declared last has seen, and written, all that came before."""
+        cls.control.apply({"apiVersion": "v1", "kind": "Service", "metadata": {"name": "last-of-all"},
+                           "spec": {"selector": ALL, "ports": [web()], "ipFamilyPolicy": "RequireDualStack"}})
+        for address in cls.control.get("service", "last-of-all")["spec"]["clusterIPs"]:
+            for node in cls.lab.nodes:
+                eventually(f"kube-proxy of {node} has caught up", lambda: http(node, address, timeout=1), within=PROXY_TAKES)
 
     # -- what is declared ----------------------------------------------------------------------------------------------
 
@@ -502,7 +513,7 @@ class Takeover(NodesStory):
         def check(node: Node) -> None:
             address = f"10.99.0.{node.number}"
             self.assertEqual(self.vips[f"theirs-{node}"], [])
-            self.until("kube-proxy serves it", lambda: http(self.lan, address, timeout=1), within=10)
+            self.until("kube-proxy serves it", lambda: http(self.lan, address, timeout=1), within=PROXY_TAKES)
             self.assertGreater(len({http(self.lan, address).pod for _ in range(40)}), 4)
             self.assertEqual(self.addresses(f"theirs-{node}"), [address])
 
