@@ -80,8 +80,8 @@ std::vector<Node> without_shared_address(const std::vector<Node>& manifests, con
 
 }  // namespace
 
-Declared side_by_side(Objects manifests, const Objects& api) {
-  Declared declared{std::move(manifests), {}};
+BothSources side_by_side(Objects manifests, const Objects& api) {
+  BothSources declared{std::move(manifests), {}};
   Objects& objects = declared.objects;
   std::vector<std::string>& warnings = declared.warnings;
   // Pools have one name space for all namespaces, and so have nodes.

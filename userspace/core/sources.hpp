@@ -24,14 +24,14 @@ struct ApiFacts {
   auto operator<=>(const ApiFacts&) const = default;
 };
 
-struct Declared {
+struct BothSources {
   Objects objects;  // valid one by one and together
   std::vector<std::string> warnings;
 };
 // Manifests win: they are on this node, and work without a server. An object of the server that has the name of one of them,
 // or that does not go together with them (a pool that overlaps, a node with the same address), does not count, and is told.
 // Both sides are valid by themselves.
-Declared side_by_side(Objects manifests, const Objects& api);
+BothSources side_by_side(Objects manifests, const Objects& api);
 
 // The pools and advertisements of an API server that are in force: the last ones that made sense. An invalid set, and all
 // pools gone at once (CRDs deleted with a chart), change nothing until there is a valid one again.

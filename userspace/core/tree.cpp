@@ -2,7 +2,6 @@
 #include "userspace/core/tree.hpp"
 
 #include <algorithm>
-#include <initializer_list>
 
 namespace xlb {
 
@@ -40,6 +39,16 @@ const TreeNode* TreeNode::find(std::string_view key) const {
     if (keys[i] == key) return &children[i];
   }
   return nullptr;
+}
+
+const TreeNode* TreeNode::find(std::initializer_list<std::string_view> path) const {
+  const TreeNode* node = this;
+  for (const std::string_view key : path) {
+    if (node->kind != Kind::mapping) return nullptr;
+    node = node->find(key);
+    if (node == nullptr) return nullptr;
+  }
+  return node;
 }
 
 bool scalar_is_true(std::string_view text) {

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstdint>
+#include <initializer_list>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -19,6 +20,8 @@ struct TreeNode {
   std::vector<TreeNode> children;
 
   [[nodiscard]] const TreeNode* find(std::string_view key) const;  // null when there is none
+  // Down through mappings; null where one of them is none, or has no such key.
+  [[nodiscard]] const TreeNode* find(std::initializer_list<std::string_view> path) const;
 };
 
 // What a plain scalar is, as Kubernetes reads YAML; what JSON says without quotes is a subset of it.

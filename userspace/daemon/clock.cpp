@@ -9,7 +9,7 @@ namespace xlb {
 
 namespace {
 
-std::uint64_t read(clockid_t clock) {
+std::uint64_t now_ns(clockid_t clock) {
   timespec now{};
   clock_gettime(clock, &now);
   return static_cast<std::uint64_t>(now.tv_sec) * XLB_SECOND_NS + static_cast<std::uint64_t>(now.tv_nsec);
@@ -17,8 +17,8 @@ std::uint64_t read(clockid_t clock) {
 
 }  // namespace
 
-std::uint64_t monotonic_ns() { return read(CLOCK_MONOTONIC); }
-std::uint64_t boot_ns() { return read(CLOCK_BOOTTIME); }
-std::uint64_t wall_us() { return read(CLOCK_REALTIME) / 1000; }
+std::uint64_t monotonic_ns() { return now_ns(CLOCK_MONOTONIC); }
+std::uint64_t boot_ns() { return now_ns(CLOCK_BOOTTIME); }
+std::uint64_t wall_us() { return now_ns(CLOCK_REALTIME) / 1000; }
 
 }  // namespace xlb

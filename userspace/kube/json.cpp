@@ -148,22 +148,12 @@ Result<TreeNode> parse(std::string_view text, std::size_t depth, const LeaveOut&
   return builder.take();
 }
 
-const TreeNode* node_at(const TreeNode& node, std::initializer_list<std::string_view> path) {
-  const TreeNode* at = &node;
-  for (const std::string_view key : path) {
-    if (at->kind != TreeNode::Kind::mapping) return nullptr;
-    at = at->find(key);
-    if (at == nullptr) return nullptr;
-  }
-  return at;
-}
-
 ApiStatus status_of(const TreeNode& root) {
   ApiStatus status;
   if (text_at(root, {"kind"}) != "Status") return status;
   status.reason = text_at(root, {"reason"});
   status.message = text_at(root, {"message"});
-  const TreeNode* code = node_at(root, {"code"});
+  const TreeNode* code = root.find("code");
   if (code != nullptr && code->kind == TreeNode::Kind::scalar) {
     std::from_chars(code->scalar.data(), code->scalar.data() + code->scalar.size(), status.code);
   }
@@ -173,7 +163,7 @@ ApiStatus status_of(const TreeNode& root) {
 }  // namespace
 
 std::string text_at(const TreeNode& node, std::initializer_list<std::string_view> path) {
-  const TreeNode* at = node_at(node, path);
+  const TreeNode* at = node.find(path);
   return at != nullptr && at->kind == TreeNode::Kind::scalar && at->quoted ? at->scalar : std::string();
 }
 
@@ -181,7 +171,7 @@ Result<ListPage> parse_list(std::string_view body, const LeaveOut& leave_out,
                             const std::function<void(TreeNode)>& item) {
   auto root = parse(body, 2, leave_out, &item);
   if (!root) return root.error();
-  const TreeNode* items = node_at(*root, {"items"});
+  const TreeNode* items = root->find("items");
   const bool list = items != nullptr && (items->kind == TreeNode::Kind::null ||
                                          (items->kind == TreeNode::Kind::sequence && items->children.empty()));
   if (!list) return Error{"not a list of objects"};

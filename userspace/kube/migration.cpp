@@ -16,18 +16,9 @@ using Verb = ApiRequest::Verb;
 constexpr const char* kApps = "/apis/apps/v1";
 constexpr const char* kDefinitions = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions";
 
-const TreeNode* node_at(const TreeNode& tree, std::initializer_list<std::string_view> path) {
-  const TreeNode* node = &tree;
-  for (const std::string_view name : path) {
-    node = node->find(name);
-    if (node == nullptr) return nullptr;
-  }
-  return node;
-}
-
 std::map<std::string, std::string> strings_at(const TreeNode& tree, std::initializer_list<std::string_view> path) {
   std::map<std::string, std::string> strings;
-  const TreeNode* node = node_at(tree, path);
+  const TreeNode* node = tree.find(path);
   if (node == nullptr) return strings;
   for (std::size_t i = 0; i < node->keys.size(); ++i) strings[node->keys[i]] = node->children[i].scalar;
   return strings;
@@ -36,7 +27,7 @@ std::map<std::string, std::string> strings_at(const TreeNode& tree, std::initial
 // Of every container: what its image would add is not known here.
 std::vector<std::string> arguments_at(const TreeNode& tree, std::initializer_list<std::string_view> path) {
   std::vector<std::string> arguments;
-  const TreeNode* containers = node_at(tree, path);
+  const TreeNode* containers = tree.find(path);
   if (containers == nullptr) return arguments;
   for (const TreeNode& container : containers->children) {
     for (const char* part : {"command", "args"}) {
@@ -106,7 +97,7 @@ Workload read_workload(const TreeNode& tree) {
   read.annotations = strings_at(tree, {"metadata", "annotations"});
   for (const auto& [name, value] : strings_at(tree, {"spec", "selector", "matchLabels"}))
     read.selector += (read.selector.empty() ? "" : ",") + name + "=" + value;
-  const TreeNode* number = node_at(tree, {"spec", "replicas"});
+  const TreeNode* number = tree.find({"spec", "replicas"});
   const std::string replicas = number == nullptr ? std::string() : number->scalar;
   if (!replicas.empty() && replicas.size() < 5 && replicas.find_first_not_of("0123456789") == std::string::npos)
     read.replicas = static_cast<std::uint32_t>(std::stoul(replicas));
@@ -119,7 +110,7 @@ MigratingPod read_migrating_pod(const TreeNode& tree) {
   read.name = text_at(tree, {"metadata", "name"});
   read.node = text_at(tree, {"spec", "nodeName"});
   read.arguments = arguments_at(tree, {"spec", "containers"});
-  const TreeNode* conditions = node_at(tree, {"status", "conditions"});
+  const TreeNode* conditions = tree.find({"status", "conditions"});
   if (conditions == nullptr || !text_at(tree, {"metadata", "deletionTimestamp"}).empty()) return read;
   read.ready = std::any_of(conditions->children.begin(), conditions->children.end(), [](const TreeNode& condition) {
     return text_at(condition, {"type"}) == "Ready" && scalar_is_true(text_at(condition, {"status"}));

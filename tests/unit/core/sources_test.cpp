@@ -26,7 +26,7 @@ TEST(SideBySideTest, BothAreThere) {
   api.services = {service("web")};
   api.nodes = {node("pi1", "192.168.0.11")};
   api.namespaces.own()["shop"] = {{"team", "a"}};
-  const Declared declared = side_by_side(manifests, api);
+  const BothSources declared = side_by_side(manifests, api);
   EXPECT_TRUE(declared.warnings.empty());
   EXPECT_EQ(declared.objects.pools.size(), 2u);
   EXPECT_EQ(declared.objects.services.size(), 2u);
@@ -43,7 +43,7 @@ TEST(SideBySideTest, ManifestsWinAndItIsSaid) {
   api.services = {service("web"), service("more")};
   manifests.nodes = {node("pi1", "192.168.0.11")};
   api.nodes = {node("pi1", "192.168.0.11"), node("pi2", "192.168.0.11"), node("pi3", "192.168.0.13"), node("pi4", "192.168.0.13")};
-  const Declared declared = side_by_side(manifests, api);
+  const BothSources declared = side_by_side(manifests, api);
   EXPECT_EQ(declared.objects.pools, manifests.pools);
   EXPECT_EQ(declared.objects.services.size(), 2u);
   EXPECT_EQ(declared.objects.nodes.size(), 2u);
