@@ -62,7 +62,7 @@ TEST(ApiServer, HandsOutNoStateBeforeEachKindWasListed) {
   FakeApi api;
   put_small_cluster(api);
   std::atomic<bool> refuse{true};
-  api.set_hook([&](const FakeRequest& request) -> std::optional<FakeReply> {
+  const auto hooked = api.hook([&](const FakeRequest& request) -> std::optional<FakeReply> {
     if (refuse && request.of("networkpolicies")) return refusal(403, "Forbidden", "networkpolicies is forbidden");
     return std::nullopt;
   });
@@ -173,7 +173,7 @@ TEST(ApiServer, BeginsAListAnewWhenItsTokenHasExpired) {
   put_small_cluster(api);
   for (int i = 0; i < 95; ++i) api.put("services", service_json("s" + std::to_string(i)));
   std::atomic<int> pages{0};
-  api.set_hook([&](const FakeRequest& request) -> std::optional<FakeReply> {
+  const auto hooked = api.hook([&](const FakeRequest& request) -> std::optional<FakeReply> {
     // Between the pages an object of the first one goes away, and the token grows old.
     if (request.of("services") && !request.watch() && ++pages == 5) {
       api.remove("services", "shop", "s0");
@@ -210,7 +210,7 @@ TEST(ApiServer, WatchesOnlyPodsOfItsNode) {
   put_small_cluster(api);
   std::mutex mutex;
   std::string selector;
-  api.set_hook([&](const FakeRequest& request) -> std::optional<FakeReply> {
+  const auto hooked = api.hook([&](const FakeRequest& request) -> std::optional<FakeReply> {
     const std::scoped_lock lock(mutex);
     if (request.of("pods")) selector = request.query.at("fieldSelector");
     return std::nullopt;
@@ -230,7 +230,7 @@ TEST(ApiServer, CarriesRequests) {
   FakeApi api;
   std::mutex mutex;
   std::vector<FakeRequest> seen;
-  api.set_hook([&](const FakeRequest& request) -> std::optional<FakeReply> {
+  const auto hooked = api.hook([&](const FakeRequest& request) -> std::optional<FakeReply> {
     if (request.method == "GET" && !request.of("one")) return std::nullopt;
     const std::scoped_lock lock(mutex);
     seen.push_back(request);
@@ -290,7 +290,7 @@ TEST(ApiServer, CarriesRequests) {
 
 TEST(ApiServer, SaysWhyARequestFailed) {
   FakeApi api;
-  api.set_hook([&](const FakeRequest& request) -> std::optional<FakeReply> {
+  const auto hooked = api.hook([&](const FakeRequest& request) -> std::optional<FakeReply> {
     if (request.of("taken")) return refusal(409, "AlreadyExists", "leases \"taken\" already exists");
     FakeReply reply;
     if (request.of("late")) {
@@ -402,7 +402,7 @@ TEST(ApiServer, EndsAtOnceAndLeavesNothing) {
 
 TEST(ApiServer, EndsAtOnceWhileNobodyAnswers) {
   FakeApi api;
-  api.set_hook([](const FakeRequest&) -> std::optional<FakeReply> {
+  const auto hooked = api.hook([](const FakeRequest&) -> std::optional<FakeReply> {
     FakeReply reply;
     reply.before = 60s;
     return reply;

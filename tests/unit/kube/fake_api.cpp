@@ -214,11 +214,18 @@ bool FakeApi::answer(int fd, const FakeRequest& request) {
   {
     const std::scoped_lock lock(mutex_);
     hook = hook_;
+    if (hook) ++in_hook_;
     Resource& resource = resources_[request.path.substr(request.path.rfind('/') + 1)];
     ++(request.watch() ? resource.watches : resource.lists);
   }
   if (hook) {
-    if (const auto reply = hook(request)) return send_reply(fd, *reply);
+    const auto reply = hook(request);
+    {
+      const std::scoped_lock lock(mutex_);
+      --in_hook_;
+    }
+    changed_.notify_all();
+    if (reply) return send_reply(fd, *reply);
   }
   if (request.method != "GET") return send_reply(fd, refusal(405, "MethodNotAllowed", "the fake only reads"));
   std::unique_lock lock(mutex_);
@@ -408,9 +415,10 @@ void FakeApi::restore(std::uint64_t version) {
   for (auto& [name, resource] : resources_) resource.log.clear();
 }
 
-void FakeApi::set_hook(Hook hook) {
-  const std::scoped_lock lock(mutex_);
+void FakeApi::exchange_hook(Hook hook) {
+  std::unique_lock lock(mutex_);
   hook_ = std::move(hook);
+  changed_.wait(lock, [this] { return in_hook_ == 0; });
 }
 
 std::string FakeApi::line(const std::string& type, const std::string& resource, const std::string& ns,

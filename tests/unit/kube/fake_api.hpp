@@ -66,7 +66,19 @@ class FakeApi {
   void unknown(const std::string& resource, bool unknown);
   // As if restored from a copy: versions begin again below those that were given out.
   void restore(std::uint64_t version);
-  void set_hook(Hook hook);
+  // While it lives, the hook answers in the server's place. What the hook refers to has to be declared before it.
+  class Hooked {
+   public:
+    Hooked(FakeApi& api, Hook hook) : api_(&api) { api.exchange_hook(std::move(hook)); }
+    ~Hooked() { end(); }
+    Hooked(const Hooked&) = delete;
+    Hooked& operator=(const Hooked&) = delete;
+    void end() { api_->exchange_hook(nullptr); }
+
+   private:
+    FakeApi* api_;
+  };
+  [[nodiscard]] Hooked hook(Hook hook) { return {*this, std::move(hook)}; }
 
   // What a watch would say of the object now.
   [[nodiscard]] std::string line(const std::string& type, const std::string& resource, const std::string& ns,
@@ -81,6 +93,8 @@ class FakeApi {
   void listen_again();
 
  private:
+  // Comes back when nobody is inside the former one any more.
+  void exchange_hook(Hook hook);
   struct Event {
     std::uint64_t version;
     std::string line;
@@ -117,6 +131,7 @@ class FakeApi {
   std::uint64_t version_ = 100, oldest_ = 0;
   std::map<std::string, Resource> resources_;
   Hook hook_;
+  unsigned in_hook_ = 0;  // requests that it is answering now
   std::list<Connection> connections_;
 };
 

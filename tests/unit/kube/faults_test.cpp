@@ -72,7 +72,7 @@ TEST_P(Cut, AWatchLineMayEndAtEveryByte) {
   ASSERT_TRUE(wait_until(*server, [&] { return server->state() != nullptr; }));
   std::mutex mutex;
   std::optional<std::size_t> cut_at;
-  api.set_hook([&](const FakeRequest& request) -> std::optional<FakeReply> {
+  const auto hooked = api.hook([&](const FakeRequest& request) -> std::optional<FakeReply> {
     if (!request.of("namespaces") || !request.watch()) return std::nullopt;
     const std::scoped_lock lock(mutex);
     if (!cut_at) return std::nullopt;
@@ -227,7 +227,7 @@ TEST_P(Storms, PassAndLeaveTheStateRight) {
   const auto server = client_of(api, brisk());
   ASSERT_TRUE(wait_until(*server, [&] { return server->state() != nullptr; }));
   const auto before = server->state();
-  api.set_hook([&](const FakeRequest& request) -> std::optional<FakeReply> {
+  auto hooked = api.hook([&](const FakeRequest& request) -> std::optional<FakeReply> {
     return request.of("services") ? storm.reply(request) : std::nullopt;
   });
   const unsigned asked = api.lists("services") + api.watches("services");
@@ -253,7 +253,7 @@ TEST_P(Storms, PassAndLeaveTheStateRight) {
   // Meanwhile one has gone and one has come; only a list or the events say so.
   api.remove("services", "shop", "web");
   api.put("services", service_json("other", "192.168.0.201"));
-  api.set_hook(nullptr);
+  hooked.end();
   EXPECT_TRUE(agrees(*server, api));
   EXPECT_FALSE(server->state()->services->contains({"shop", "web"}));
   EXPECT_TRUE(wait_until(*server, [&] { return server->contact().reached; }));
@@ -263,7 +263,7 @@ TEST_P(Storms, AtTheBeginningThereIsNoStateUntilTheyPass) {
   const Storm& storm = storms()[GetParam()];
   FakeApi api;
   put_small_cluster(api);
-  api.set_hook([&](const FakeRequest& request) -> std::optional<FakeReply> {
+  auto hooked = api.hook([&](const FakeRequest& request) -> std::optional<FakeReply> {
     return request.of("services") ? storm.reply(request) : std::nullopt;
   });
   const auto server = client_of(api, brisk());
@@ -271,7 +271,7 @@ TEST_P(Storms, AtTheBeginningThereIsNoStateUntilTheyPass) {
   server->drain();
   EXPECT_TRUE(server->state() == nullptr || std::string_view(storm.name).starts_with("Watch"));
   EXPECT_LE(api.lists("services") + api.watches("services"), storm.most_requests);
-  api.set_hook(nullptr);
+  hooked.end();
   EXPECT_TRUE(agrees(*server, api));
 }
 
@@ -375,7 +375,7 @@ TEST(Faults, RetryAfterIsHeeded) {
   put_small_cluster(api);
   std::atomic<bool> busy{true};
   std::atomic<int> asked{0};
-  api.set_hook([&](const FakeRequest& request) -> std::optional<FakeReply> {
+  const auto hooked = api.hook([&](const FakeRequest& request) -> std::optional<FakeReply> {
     if (!request.of("services") || !busy) return std::nullopt;
     ++asked;
     FakeReply reply = refusal(429, "TooManyRequests", "slower");
@@ -398,7 +398,7 @@ class Token : public testing::Test {
     std::string name = (std::filesystem::temp_directory_path() / "xlb-token-XXXXXX").string();
     folder_ = mkdtemp(name.data());
     put_small_cluster(api_);
-    api_.set_hook([this](const FakeRequest& request) -> std::optional<FakeReply> {
+    hooked_.emplace(api_, [this](const FakeRequest& request) -> std::optional<FakeReply> {
       const std::scoped_lock lock(mutex_);
       if (request.header("authorization") == "Bearer " + good_) return std::nullopt;
       return refusal(401, "Unauthorized", "Unauthorized");
@@ -414,6 +414,7 @@ class Token : public testing::Test {
   std::string folder_, good_ = "one";
   std::mutex mutex_;
   FakeApi api_;
+  std::optional<FakeApi::Hooked> hooked_;
 };
 
 TEST_F(Token, IsReadAgainWhenItIsRefused) {

@@ -131,7 +131,7 @@ class Tls : public testing::TestWithParam<bool> {
 TEST_P(Tls, ListsAndFollows) {
   std::mutex mutex;
   std::set<std::string> protocols;
-  api_.set_hook([&](const FakeRequest& request) -> std::optional<FakeReply> {
+  const auto hooked = api_.hook([&](const FakeRequest& request) -> std::optional<FakeReply> {
     const std::scoped_lock lock(mutex);
     protocols.insert(request.header("x-protocol"));
     return std::nullopt;
@@ -152,7 +152,7 @@ TEST_P(Tls, ListsAndFollows) {
 TEST_P(Tls, ShowsItsCertificateAndToken) {
   std::mutex mutex;
   std::string client, token;
-  api_.set_hook([&](const FakeRequest& request) -> std::optional<FakeReply> {
+  const auto hooked = api_.hook([&](const FakeRequest& request) -> std::optional<FakeReply> {
     const std::scoped_lock lock(mutex);
     if (request.of("services")) {
       client = request.header("x-client");
