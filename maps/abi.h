@@ -166,7 +166,8 @@ struct lb_backend {
 	__u32 node_id;      /* index of xlb_peers; 0: this node */
 	__be16 port;
 	__u8 protocol;
-	__u8 pad[5];
+	__u8 pad;
+	__u32 vip_id; /* one of those that it serves: when no slice lists it any more, its connections go on while this VIP is there */
 };
 XLB_ASSERT_SIZE(struct lb_backend, 40);
 

@@ -117,7 +117,7 @@ class World {
   }
   [[nodiscard]] lb_backend backend_row(const IpAddress& address, std::uint16_t port, std::uint8_t protocol) const {
     return {.address = address.abi(), .generation = 1, .flags = XLB_BACKEND_LIVE | XLB_BACKEND_LOCAL,
-            .veth_ifindex = veth_, .node_id = 0, .port = htons(port), .protocol = protocol, .pad = {}};
+            .veth_ifindex = veth_, .node_id = 0, .port = htons(port), .protocol = protocol, .pad = 0, .vip_id = 0};
   }
   void add_service(std::uint32_t vip_id, std::uint16_t port, std::uint8_t protocol, std::uint32_t id, std::uint32_t flags,
                    std::uint32_t backend) {

@@ -201,6 +201,27 @@ class ReusedBackend(Story):
             with self.lan.connect(FIRST_VIP, 7, source_port=44_001) as connection:
                 self.assertEqual(connection.recv(10), b"two\n")
 
+    def test_connections_to_a_pod_that_is_not_listed_any_more_go_on_while_it_runs(self) -> None:
+        self.add_pools()
+        self.attach()
+        one, two = self.pods
+        with servers.tcp_server(one, 9000, servers.echo), servers.tcp_server(two, 9000, servers.say_name("two")):
+            self.apply(service("web", [(7, 9000, "TCP")], [one.address], vip=FIRST_VIP))
+            with self.lan.connect(FIRST_VIP, 7) as connection:
+                self.apply(service("web", [(7, 9000, "TCP")], [two.address], vip=FIRST_VIP))
+                for word in (b"still", b"there"):
+                    connection.sendall(word)
+                    self.assertEqual(connection.recv(10), word)
+                with self.lan.connect(FIRST_VIP, 7) as new:
+                    self.assertEqual(new.recv(10), b"two\n")
+                self.node.ip(f"link del {one.veth}")  # that is what is seen of a pod's end
+                self.apply(service("web", [(7, 9000, "TCP")], [two.address], vip=FIRST_VIP))
+                connection.settimeout(2)
+                with self.assertRaises(ConnectionError, msg="told at once that its backend is gone"):
+                    connection.sendall(b"now?")
+                    if connection.recv(10) == b"":
+                        raise ConnectionError("closed")
+
     def test_removed_and_added_again_while_loaded(self) -> None:
         for pod in self.pods:
             servers.nginx(self.lab, pod)

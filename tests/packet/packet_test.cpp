@@ -195,7 +195,8 @@ lb_backend PacketTest::backend_row(const IpAddress& address, std::uint16_t port,
           .node_id = 0,
           .port = htons(port),
           .protocol = protocol,
-          .pad = {}};
+          .pad = 0,
+          .vip_id = 0};
 }
 
 void PacketTest::fill_slots(std::uint32_t service_id, lb_slot slot) {

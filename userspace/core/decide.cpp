@@ -126,6 +126,8 @@ class Decider {
 
   Desired run(const std::map<ObjectName, std::string>& refusals) {
     desired_.links = machine_.links;
+    for (const auto& [address, place] : machine_.places)
+      if (place.kind == Place::Kind::pod) desired_.pods.emplace(address, place.veth_ifindex);
     desired_.peers = peers_.peers;
     desired_.refusals = refusals;
     gather();

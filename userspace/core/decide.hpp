@@ -67,12 +67,14 @@ struct Desired {
   std::vector<DesiredPeer> peers;              // by name
   std::vector<DesiredVip> vips;                // by address
   SharedList<DesiredService> services;         // by name, one entry a family
+  std::map<Address, std::uint32_t> pods;       // that run on this node, whether or not anybody lists them: their veths
   std::map<ObjectName, std::string> refusals;  // services without an address, and why
   std::vector<std::string> warnings;           // what works otherwise than the user may think
   auto operator<=>(const Desired&) const = default;
 };
 
 // Addresses of backends on this node, whose Place the machine must find before decide() is called.
+// What was one of them and is a pod still belongs to Machine::places, too: connections to it go on.
 std::vector<Address> backend_addresses(const Objects& objects, const std::string& node_name);
 
 // Addresses that this machine needs for itself and that can be no VIP: its own and its gateways', each with the

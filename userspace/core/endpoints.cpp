@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // Who gets new flows: ready endpoints; when there is none, those that are terminating but still serve. Everybody else
-// who is still listed *drains*: keeps the TCP connections that it has and gets no new one, as with kube-proxy, which
-// forgets a connection only when the endpoint leaves the slice. A UDP flow has no end, so it is kept only while the
-// endpoint serves. With policy Local each node has but its own, so it is asked of those whether one is ready: a node whose last
+// who is still listed *drains*: keeps the TCP connections that it has and gets no new one, as with kube-proxy. Who is not
+// listed any more does so while its pod runs (tables.cpp). A UDP flow has no end, so it is kept only while the endpoint
+// serves. With policy Local each node has but its own, so it is asked of those whether one is ready: a node whose last
 // pod is terminating keeps the address, and the connections to that pod, until the pod has gone.
 //
 // An endpoint that names another node is reached through that node, when it is a peer: its own programs find the pod.

@@ -205,7 +205,7 @@ struct Machine {
   std::string node_name;
   std::vector<Link> links;          // those that xdp-lb is attached to, by attach_ifindex then vlan
   std::set<Address> own_addresses;  // of every interface
-  std::map<Address, Place> places;  // of every backend address asked for
+  std::map<Address, Place> places;  // of every backend address asked for, and of pods that were backends
   bool kube_proxy = false;          // something behind us serves the VIPs as well
   std::map<HealthTarget, std::string> ill;  // backends whose health probe fails, and how
   std::map<Address, TakenOver> taken_over;  // VIPs

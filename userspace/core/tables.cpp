@@ -7,6 +7,7 @@
 //   the
 //     new before it removes the old, so both stand in the tables for a moment. Only when nothing else is left is it
 //     taken;
+//   - a backend that nobody lists any more keeps its row, and its connections, while its pod runs and its VIP is there;
 //   - a backend id that is taken again gets the next generation, so flows of its former holder do not match;
 //   - a new service's id starts at a hash of (VIP, port, protocol) rather than at the lowest free one: statistics and
 //     affinity entries are indexed by it and should not be found by the next service that comes along.
@@ -129,14 +130,35 @@ class BackendRows {
   }
 
   // Index of the endpoint's entry; ids are known after settle(). `node_id`: 0 for this node.
-  std::size_t want(const DesiredBackend& backend, std::uint32_t node_id) {
+  std::size_t want(const DesiredBackend& backend, std::uint32_t node_id, std::uint32_t vip_id) {
     lb_backend identity{};
     identity.address = backend.address.to_abi();
     identity.port = network_order(backend.port);
     identity.protocol = static_cast<std::uint8_t>(backend.protocol);
     const std::size_t index = index_of(identity);
     merge(entries_[index], backend, node_id);
+    if (entries_[index].row.vip_id == 0) entries_[index].row.vip_id = vip_id;
     return index;
+  }
+
+  // A connection to an endpoint that nobody lists any more goes on while its pod runs (`pods`: on this node, with their veths), as
+  // with kube-proxy. Whether a peer's pod runs is that peer's to know: it refuses what comes for one that does not. UDP has no
+  // connections, and without its VIP no packet of one comes. What is listed comes first: those that are not have a quarter of the
+  // room that it leaves.
+  void linger(const std::map<Address, std::uint32_t>& pods, const std::map<std::uint32_t, lb_peer>& peers, const std::set<std::uint32_t>& vips) {
+    std::size_t room = wanted_ + 1 < limit_ ? (limit_ - 1 - wanted_) / 4 : 0;
+    for (Entry& entry : entries_) {
+      if (entry.wanted || entry.id == 0 || room == 0 || entry.row.protocol != static_cast<std::uint8_t>(Protocol::tcp)) continue;
+      const lb_backend& row = installed_.backends.find(entry.id)->second;
+      const auto pod = pods.find(Address::from_abi(row.address));
+      const bool here = row.node_id == 0 && row.veth_ifindex != 0 && pod != pods.end() && pod->second == row.veth_ifindex;
+      if (!vips.contains(row.vip_id) || (!here && (row.node_id == 0 || !peers.contains(row.node_id)))) continue;
+      entry.row = row;
+      entry.row.flags |= XLB_BACKEND_DRAINING;
+      entry.wanted = true;
+      ++wanted_;
+      --room;
+    }
   }
 
   // Fills in the rows, and the veths that they need.
@@ -403,6 +425,9 @@ class Compiler {
         services_.push_back(std::move(planned));
       }
     }
+    std::set<std::uint32_t> vips;
+    for (const auto& [address, row] : tables_.vips) vips.insert(row.vip_id);
+    backends_.linger(desired_.pods, tables_.peers, vips);
     if (auto settled = backends_.settle(tables_.backends, tables_.returns); !settled) return settled;
     for (const std::uint32_t veth : tables_.returns) links_.add_return(veth);
     if (tables_.links.size() > XLB_MAX_LINKS) {
@@ -414,7 +439,7 @@ class Compiler {
   void want(PlannedService& planned, const DesiredBackend& backend) {
     const auto peer = node_ids_.find(backend.node);
     const std::uint32_t node_id = peer == node_ids_.end() ? 0 : peer->second;
-    backend_indexes_.push_back(node_id == left_out ? nowhere : backends_.want(backend, node_id));
+    backend_indexes_.push_back(node_id == left_out ? nowhere : backends_.want(backend, node_id, planned.key.vip_id));
     if (node_id == left_out) return;
     if (node_id != 0) planned.remote = true;
     if (backend.draining) return;

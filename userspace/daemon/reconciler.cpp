@@ -157,12 +157,17 @@ void Reconciler::wrote(const Result<void>& result) {
 }
 
 Result<void> Reconciler::find_places(Observation& seen, const PassOptions& options) {
-  const std::vector<Address> addresses = backend_addresses(seen.objects, seen.machine.node_name);
+  std::vector<Address> addresses = backend_addresses(seen.objects, seen.machine.node_name);
+  const std::set<Address> listed(addresses.begin(), addresses.end());
+  std::set<Address> asked_for = listed;
   std::map<Address, Place> previous = places_;
   for (const auto& [id, backend] : seen.installed.backends) {
     if (backend.veth_ifindex == 0 || !(backend.flags & XLB_BACKEND_LIVE)) continue;
-    previous.try_emplace(Address::from_abi(backend.address),
-                         Place{Place::Kind::pod, backend.veth_ifindex, {}, "as the tables had it"});
+    const Address address = Address::from_abi(backend.address);
+    const Place place{Place::Kind::pod, backend.veth_ifindex, {}, "as the tables had it"};
+    previous.try_emplace(address, place);
+    // Nobody lists it any more. While it runs, connections to it go on.
+    if (asked_for.insert(address).second) addresses.push_back(address);
   }
   const auto deadline = std::chrono::steady_clock::now() + options.place_patience;
   bool asked = false;
@@ -170,6 +175,7 @@ Result<void> Reconciler::find_places(Observation& seen, const PassOptions& optio
     auto places = edges_.netlink->find_places(addresses, previous);
     if (!places) return places.error().in("finding backends");
     bool waiting = false;
+    std::erase_if(*places, [&](const auto& entry) { return entry.second.kind != Place::Kind::pod && !listed.contains(entry.first); });
     for (const auto& [address, place] : *places) {
       if (place.kind != Place::Kind::routed) continue;
       waiting = true;

@@ -143,6 +143,56 @@ TEST_F(Compile, DrainingKeepsItsRowButNoSlot) {
   EXPECT_EQ(none.backends.size(), 2u);
 }
 
+// Of a backend that nobody lists any more: connections to it go on.
+TEST_F(Compile, APodThatRunsKeepsItsRowWhenItIsNotListedAnyMore) {
+  installed_ = compiled();
+  const std::uint32_t id = id_of(installed_, "10.42.0.9");
+  lb_backend row = installed_.backends.at(id);
+  EXPECT_EQ(row.vip_id, installed_.vips.at(address("192.168.0.200")).vip_id);
+  backends() = {backend("10.42.0.8")};
+  desired_.pods = {{address("10.42.0.8"), 11}, {address("10.42.0.9"), 12}};
+  for (int pass = 0; pass < 2; ++pass) {
+    const Tables tables = compiled();
+    row.flags |= XLB_BACKEND_DRAINING;
+    EXPECT_TRUE(same_row(tables.backends.at(id), row));
+    EXPECT_TRUE(tables.returns.contains(12)) << "its replies are translated";
+    for (const auto& [base, slots] : tables.slots)
+      for (const lb_slot& slot : slots) EXPECT_TRUE(slot.first != id && slot.second != id);
+    EXPECT_EQ(tables.vips.at(address("192.168.0.200")).healthy, 1U);
+    installed_ = tables;
+  }
+  backends() = {backend("10.42.0.8"), backend("10.42.0.9", test::pod(12))};
+  const Tables again = compiled();
+  row.flags &= ~XLB_BACKEND_DRAINING;
+  EXPECT_TRUE(same_row(again.backends.at(id), row)) << "listed again";
+}
+
+TEST_F(Compile, ARowThatNobodyListsGoesWithItsPodAndWithItsVip) {
+  installed_ = compiled();
+  const std::uint32_t id = id_of(installed_, "10.42.0.9");
+  backends() = {backend("10.42.0.8")};
+  EXPECT_FALSE(live(compiled().backends.at(id))) << "it was not found";
+  desired_.pods = {{address("10.42.0.9"), 13}};
+  EXPECT_FALSE(live(compiled().backends.at(id))) << "another one has its address";
+  EXPECT_TRUE(compiled().returns.empty() || !compiled().returns.contains(12));
+  desired_.pods = {{address("10.42.0.9"), 12}};
+  EXPECT_TRUE(live(compiled().backends.at(id)));
+  desired_.vips.clear();
+  desired_.services = {};
+  EXPECT_FALSE(live(compiled().backends.at(id))) << "no packet for it comes";
+}
+
+TEST_F(Compile, OfUdpNothingGoesOn) {
+  backends()[1].protocol = Protocol::udp;
+  desired_.services.own(0).ports[0].protocol = Protocol::udp;
+  backends()[0].protocol = Protocol::udp;
+  installed_ = compiled();
+  const std::uint32_t id = id_of(installed_, "10.42.0.9");
+  backends().pop_back();
+  desired_.pods = {{address("10.42.0.9"), 12}};
+  EXPECT_FALSE(live(compiled().backends.at(id)));
+}
+
 TEST_F(Compile, OneEndpointOfTwoServicesIsOneBackend) {
   add_vip("192.168.0.201");
   add_port(1, 80, {backend("10.42.0.8")});
@@ -400,6 +450,32 @@ TEST_F(Compile, AnEndpointThatMovesToAPeerKeepsItsRow) {
   EXPECT_EQ(id_of(after, "10.42.0.8"), id);
   EXPECT_EQ(after.backends.at(id).node_id, 1u);
   EXPECT_EQ(after.returns, std::set<std::uint32_t>{12});
+}
+
+TEST_F(Compile, WhetherAPodOfAPeerRunsIsThePeersToKnow) {
+  desired_.peers = {peer("pi2", 12)};
+  backends()[1].node = "pi2";
+  installed_ = compiled();
+  const std::uint32_t id = id_of(installed_, "10.42.0.9");
+  ASSERT_EQ(installed_.backends.at(id).node_id, 1U);
+  backends().pop_back();
+  EXPECT_EQ(compiled().backends.at(id).flags, XLB_BACKEND_LIVE | XLB_BACKEND_DRAINING);
+  desired_.peers.clear();
+  EXPECT_FALSE(live(compiled().backends.at(id)));
+}
+
+TEST_F(Compile, WhatNobodyListsLeavesTheTableToWhatIsListed) {
+  capacity_.backends = 9;  // one of them is no backend
+  for (int i = 0; i < 6; ++i) backends().push_back(backend("10.42.0." + std::to_string(20 + i)));
+  installed_ = compiled();
+  backends() = {backend("10.42.0.8"), backend("10.42.0.9", test::pod(12)), backend("10.42.0.30"), backend("10.42.0.31")};
+  for (int i = 0; i < 6; ++i) desired_.pods[address("10.42.0." + std::to_string(20 + i))] = 11;
+  const Tables tables = compiled();
+  const auto lingering = std::count_if(tables.backends.begin(), tables.backends.end(), [](const auto& entry) {
+    return live(entry.second) && (entry.second.flags & XLB_BACKEND_DRAINING) != 0;
+  });
+  EXPECT_EQ(lingering, 1) << "a quarter of the four rows that are left";
+  for (const char* listed : {"10.42.0.8", "10.42.0.9", "10.42.0.30", "10.42.0.31"}) EXPECT_NE(id_of(tables, listed), 0U);
 }
 
 TEST_F(Compile, MorePeersThanRowsAreRefused) {

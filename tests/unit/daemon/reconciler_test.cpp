@@ -338,6 +338,27 @@ TEST_F(ReconcilerTest, ANeighbourThatNobodyAskedForIsWaitedFor) {
   EXPECT_EQ(*world_.tables.returns.begin(), 7u);
 }
 
+TEST_F(ReconcilerTest, APodThatNobodyListsAnyMoreIsLookedForUntilItIsGone) {
+  const auto flags = [&](const char* pod) {
+    for (const auto& [id, row] : world_.tables.backends)
+      if (Address::from_abi(row.address) == address(pod)) return row.flags;
+    return 0u;
+  };
+  must_apply(pool("192.168.0.200-192.168.0.250") + "---\n" + service("web", "10.42.0.8"));
+  must_apply(service("web", "10.42.0.9"));
+  for (int pass = 0; pass < 2; ++pass) {
+    EXPECT_EQ(flags("10.42.0.8"), XLB_BACKEND_LIVE | XLB_BACKEND_LOCAL | XLB_BACKEND_DRAINING);
+    EXPECT_EQ(flags("10.42.0.9"), XLB_BACKEND_LIVE | XLB_BACKEND_LOCAL);
+    ASSERT_TRUE(reconciler().reconcile(kQuick));
+  }
+  world_.places[address("10.42.0.8")] = {Place::Kind::routed, 0, "", "its veth is gone"};
+  auto outcome = reconciler().reconcile(kQuick);
+  ASSERT_TRUE(outcome);
+  EXPECT_EQ(flags("10.42.0.8"), 0u);
+  EXPECT_TRUE(world_.asked_neighbours.empty()) << "nobody waits for it";
+  EXPECT_FALSE(outcome->places_missing);
+}
+
 TEST_F(ReconcilerTest, RemovingAServiceDropsItsVip) {
   must_apply(pool("192.168.0.200-192.168.0.250") + "---\n" + service("web", "10.42.0.8"));
   auto outcome = reconciler().remove({{"Service", {"default", "web"}}}, kQuick);
