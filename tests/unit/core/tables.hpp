@@ -162,6 +162,8 @@ inline Desired random_desired(Random& random) {
     desired.vips.push_back(vip);
     desired.services.push_back(service);
   }
+  for (std::uint32_t which = 1; which < 24; ++which)
+    if (which % 5 != 0 && chance(random, 70)) desired.pods[address("10.42.0." + std::to_string(which))] = 100 + which + below(random, 2);
   return desired;
 }
 
