@@ -47,11 +47,11 @@ class Detach(Story):
 
     @staticmethod
     def settings(link: dict) -> dict:
-        """Without the timers of a bridge, which only count."""
+        """Without the timers of a bridge and the stations that it has learned, which only count."""
         if "linkinfo" in link:
             for section in ("info_data", "info_slave_data"):
                 data = link["linkinfo"].get(section, {})
-                for name in [name for name in data if re.search(r"timer", name)]:
+                for name in [name for name in data if re.search(r"timer|fdb_n_learned", name)]:
                     del data[name]
         return link
 

@@ -190,8 +190,9 @@ TEST_P(Tls, ChecksTheName) {
   const auto server = connect(named);
   EXPECT_TRUE(wait_until(*server, [&] { return server->state() != nullptr; }));
   named.tls_server_name = "other.default";
-  EXPECT_TRUE(trouble_of(named).find("matches target host name 'other.default'") != std::string::npos)
-      << trouble_of(named);
+  const std::string trouble = trouble_of(named);
+  EXPECT_NE(trouble.find("subject name matches target host"), std::string::npos) << trouble;
+  EXPECT_NE(trouble.find("'other.default'"), std::string::npos) << trouble;
 }
 
 TEST_P(Tls, GoesOnAfterItsFrontWasRestarted) {
