@@ -176,6 +176,17 @@ def said_back(connection: socket.socket) -> bytes:
     return connection.recv(16)
 
 
+def is_told(connection: socket.socket) -> bool:
+    connection.settimeout(0.2)
+    try:
+        said_back(connection)
+    except ConnectionError:
+        return True
+    except TimeoutError:
+        pass
+    return False
+
+
 class Listed(ClusterStory):
     """Backends as the EndpointSlices of an API server have them."""
 
@@ -267,17 +278,6 @@ class Unlisted(Listed):
             for pod in gone:
                 eventually(f"who was at {pod.role} is told", lambda: is_told(opened[pod.role]), within=3)
             self.assertEqual(said_back(opened[stays.role]), b"ping")
-
-
-def is_told(connection: socket.socket) -> bool:
-    connection.settimeout(0.2)
-    try:
-        said_back(connection)
-    except ConnectionError:
-        return True
-    except TimeoutError:
-        pass
-    return False
 
 
 class NobodyLeft(ClusterStory):

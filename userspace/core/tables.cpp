@@ -145,7 +145,8 @@ class BackendRows {
   // with kube-proxy. Whether a peer's pod runs is that peer's to know: it refuses what comes for one that does not. UDP has no
   // connections, and without its VIP no packet of one comes. What is listed comes first: those that are not have a quarter of the
   // room that it leaves.
-  void linger(const std::map<Address, std::uint32_t>& pods, const std::map<std::uint32_t, lb_peer>& peers, const std::set<std::uint32_t>& vips) {
+  void linger(const std::map<Address, std::uint32_t>& pods, const std::map<std::uint32_t, lb_peer>& peers,
+              const std::set<std::uint32_t>& vips) {
     std::size_t room = wanted_ + 1 < limit_ ? (limit_ - 1 - wanted_) / 4 : 0;
     for (Entry& entry : entries_) {
       if (entry.wanted || entry.id == 0 || room == 0 || entry.row.protocol != static_cast<std::uint8_t>(Protocol::tcp)) continue;

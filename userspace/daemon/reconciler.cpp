@@ -159,7 +159,7 @@ void Reconciler::wrote(const Result<void>& result) {
 Result<void> Reconciler::find_places(Observation& seen, const PassOptions& options) {
   std::vector<Address> addresses = backend_addresses(seen.objects, seen.machine.node_name);
   const std::set<Address> listed(addresses.begin(), addresses.end());
-  std::set<Address> asked_for = listed;
+  std::set<Address> looked_for = listed;
   std::map<Address, Place> previous = places_;
   for (const auto& [id, backend] : seen.installed.backends) {
     if (backend.veth_ifindex == 0 || !(backend.flags & XLB_BACKEND_LIVE)) continue;
@@ -167,7 +167,7 @@ Result<void> Reconciler::find_places(Observation& seen, const PassOptions& optio
     const Place place{Place::Kind::pod, backend.veth_ifindex, {}, "as the tables had it"};
     previous.try_emplace(address, place);
     // Nobody lists it any more. While it runs, connections to it go on.
-    if (asked_for.insert(address).second) addresses.push_back(address);
+    if (looked_for.insert(address).second) addresses.push_back(address);
   }
   const auto deadline = std::chrono::steady_clock::now() + options.place_patience;
   bool asked = false;

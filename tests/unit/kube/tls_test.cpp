@@ -9,6 +9,7 @@
 #include <cstdlib>
 #include <filesystem>
 #include <fstream>
+#include <regex>
 #include <sstream>
 
 #include "tests/unit/kube/cluster_objects.hpp"
@@ -191,8 +192,7 @@ TEST_P(Tls, ChecksTheName) {
   EXPECT_TRUE(wait_until(*server, [&] { return server->state() != nullptr; }));
   named.tls_server_name = "other.default";
   const std::string trouble = trouble_of(named);
-  EXPECT_NE(trouble.find("subject name matches target host"), std::string::npos) << trouble;
-  EXPECT_NE(trouble.find("'other.default'"), std::string::npos) << trouble;
+  EXPECT_TRUE(std::regex_search(trouble, std::regex("matches target host ?name 'other\\.default'"))) << trouble;  // as libcurl's version spells it
 }
 
 TEST_P(Tls, GoesOnAfterItsFrontWasRestarted) {

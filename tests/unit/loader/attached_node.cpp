@@ -95,7 +95,7 @@ std::string AttachedNode::everything() const {
       "ethtool -k $i 2>/dev/null || true; done\n"
       "ls -R " +
       pin_dir().substr(0, pin_dir().find_last_of('/')));
-  // Timers of a bridge only count, and so do the stations that it has learned (shown since iproute2 6.8).
+  // Timers of a bridge only count, and so do the stations that it has learned, which newer versions of ip show.
   return std::regex_replace(text, std::regex("([a-z_]+_timer|fdb_n_learned) +[0-9.]+ ?"), "");
 }
 
