@@ -50,6 +50,28 @@ INLINE bool flow_live(const struct lb_flow *flow, __u8 protocol, const struct lb
 	return within(now, flow->seen_mono_ns, limit);
 }
 
+INLINE __u8 tenure_of(const struct lb_vip *vip)
+{
+	return (__u8)(vip->claim_epoch << XLB_FLOW_TENURE_SHIFT);
+}
+
+/*
+ * Does the forward entry tell where the packet belongs? What has ended, or has hardly begun, says nothing once the VIP was
+ * another node's meanwhile: the same client port may be another connection by now.
+ */
+INLINE bool flow_counts(struct lb_flow *flow, __u8 protocol, bool first, const struct lb_vip *vip,
+			const struct lb_node *node, __u64 now)
+{
+	if (!flow_live(flow, protocol, node, now) || (first && flow->state == XLB_FLOW_CLOSING))
+		return false;
+	if (((flow->flags ^ tenure_of(vip)) & XLB_FLOW_TENURE) == 0)
+		return true;
+	if (flow->state != XLB_FLOW_ESTABLISHED)
+		return false;
+	flow->flags = (flow->flags & (__u8)~XLB_FLOW_TENURE) | tenure_of(vip);
+	return true;
+}
+
 INLINE struct lb_backend *backend_by_id(__u32 id)
 {
 	return id ? bpf_map_lookup_elem(&xlb_backends, &id) : NULL;

@@ -84,14 +84,14 @@ static __noinline bool retry_second(struct lb_flow *flow, const struct lb_flow_k
 	if (!(flow->flags & XLB_FLOW_GUESSED) || (flow->flags & XLB_FLOW_ANSWERED) || flow->second_id == 0)
 		return false;
 	second = backend_by_id(flow->second_id);
-	if (!second || !(second->flags & XLB_BACKEND_LIVE) || !node_alive(second->node_id))
+	if (!second || !(second->flags & XLB_BACKEND_LIVE) || !(node_alive(second->node_id) || node_awaited(second->node_id)))
 		return false;
 	retry = *flow;
 	retry.backend_id = flow->second_id;
 	retry.generation = second->generation;
 	retry.second_id = 0;
 	retry.seen_mono_ns = now;
-	retry.flags = XLB_FLOW_GUESSED;
+	retry.flags = XLB_FLOW_GUESSED | (flow->flags & XLB_FLOW_TENURE);
 	if (second->node_id != 0) {
 		bpf_map_update_elem(&xlb_half_open, forward_key, &retry, BPF_ANY);
 		return true;

@@ -56,6 +56,14 @@ INLINE bool node_alive(__u32 node_id)
 	return peer && (peer->flags & XLB_PEER_ALIVE);
 }
 
+/* A peer that was lost a moment ago: it may be back before its connections have noticed. */
+INLINE bool node_awaited(__u32 node_id)
+{
+	struct lb_peer *peer = bpf_map_lookup_elem(&xlb_peers, &node_id);
+
+	return peer && (peer->flags & (XLB_PEER_ALIVE | XLB_PEER_AWAITED)) == XLB_PEER_AWAITED;
+}
+
 /* May be given new flows. */
 INLINE bool usable(const struct lb_backend *backend)
 {
@@ -68,6 +76,7 @@ struct choice {
 	__u32 backend_id;
 	__u32 second_id; /* the slot's other one, 0: none */
 	__u32 l3_ifindex; /* replies leave by it */
+	__u32 tenure;     /* XLB_FLOW_TENURE of what begins now */
 };
 
 /* `here_only`: for what a peer has handed over, and with policy Local. A slot may lag behind its backends' rows. */
@@ -95,6 +104,26 @@ __noinline __u64 xlb_slot_backends(const struct lb_service *service, __u32 hash,
 	if (suits(backend_by_id(slot->first), here_only))
 		return (__u64)slot->second << 32 | slot->first;
 	return suits(backend_by_id(slot->second), here_only) ? slot->second : 0;
+}
+
+/*
+ * In the middle of a connection that this node has not seen, whose backend is by its slot on a peer that is awaited. The
+ * slot's other backend would end it by a RST.
+ */
+__noinline int xlb_slot_awaits(const struct lb_service *service, __u32 hash)
+{
+	struct lb_slot *slot;
+	struct lb_backend *backend;
+	__u32 at;
+
+	if (!service || service->slot_count == 0)
+		return false;
+	at = service->slot_base + (hash & (service->slot_count - 1));
+	slot = bpf_map_lookup_elem(&xlb_slots, &at);
+	if (!slot)
+		return false;
+	backend = backend_by_id(slot->first);
+	return backend && (backend->flags & XLB_BACKEND_LIVE) && backend->node_id && node_awaited(backend->node_id);
 }
 
 /* An empty choice when neither of the slot's backends can be used. */

@@ -245,20 +245,26 @@ static __noinline int steer_icmp_tc(struct __sk_buff *skb, struct lan *lan, cons
 	return steer_icmp(skb, XLB_PROGRAM_LAN_TC, lan, packet);
 }
 
+/* TCP, and not its first packet. */
+INLINE bool in_the_middle(const struct packet *packet)
+{
+	return packet->protocol == IPPROTO_TCP && (packet->tcp_flags & (TCP_SYN | TCP_ACK)) != TCP_SYN;
+}
+
 /*
  * In the middle of a connection that nobody here has seen begin, to a VIP that kube-proxy served until now: it was opened there
  * and ends there. On a peer, too, which may have got the rows of the VIP a moment later than the node that hands over to it.
  */
 INLINE bool continues_there(const struct lb_vip *vip, const struct packet *packet)
 {
-	return (vip->flags & XLB_VIP_CONTINUES) && packet->protocol == IPPROTO_TCP &&
-	       (packet->tcp_flags & (TCP_SYN | TCP_ACK)) != TCP_SYN;
+	return (vip->flags & XLB_VIP_CONTINUES) && in_the_middle(packet);
 }
 
 /* What xlb_begin_flow() may answer besides a backend's id. */
 #define BEGIN_DENIED (-1)
 #define BEGIN_NO_BACKEND (-2)
 #define BEGIN_CLASH (-3)
+#define BEGIN_AWAITED (-4)
 
 /* Both directions of one flow. */
 struct flow_keys {
@@ -266,6 +272,7 @@ struct flow_keys {
 	struct lb_flow_key reverse;
 	__u32 stale;     /* an ended flow of `forward` is still in xlb_flows */
 	__u32 here_only; /* only a backend of this node will do */
+	__u32 tenure;    /* its XLB_FLOW_TENURE */
 };
 
 /* By its backend alone: through the kernel both ways. */
@@ -296,7 +303,7 @@ static __noinline void enter_flow(const struct lb_flow_key *forward, const struc
 	flow.service_id = service->service_id;
 	flow.l3_ifindex = choice->l3_ifindex;
 	flow.state = XLB_FLOW_HALF_OPEN;
-	flow.flags = path_of(choice->backend);
+	flow.flags = path_of(choice->backend) | (__u8)choice->tenure;
 	if (packet->protocol == IPPROTO_TCP && !(packet->tcp_flags & TCP_SYN)) {
 		flow.flags |= XLB_FLOW_GUESSED;
 		flow.second_id = choice->second_id;
@@ -336,11 +343,14 @@ __noinline int xlb_begin_flow(const struct lb_node *node, const struct packet *p
 	if (!node || !packet || !service || !keys)
 		return BEGIN_NO_BACKEND;
 	here_only = keys->here_only != 0;
+	choice.tenure = keys->tenure;
 	if (!source_allowed(service, &packet->source))
 		return BEGIN_DENIED;
+	hash = hash_client(service, &packet->source, packet->source_port);
+	if (!here_only && in_the_middle(packet) && xlb_slot_awaits(service, hash))
+		return BEGIN_AWAITED;
 	choice.backend_id = xlb_remembered(service, &packet->source, now, here_only);
 	choice.backend = backend_by_id(choice.backend_id);
-	hash = hash_client(service, &packet->source, packet->source_port);
 	if (!choice.backend)
 		choose_by_slot(service, hash, here_only, &choice);
 	if (!choice.backend)
@@ -370,6 +380,12 @@ __noinline int xlb_begin_flow(const struct lb_node *node, const struct packet *p
 	return (int)choice.backend_id;
 }
 
+INLINE int awaited(const struct lan *lan, const struct packet *packet)
+{
+	conclude(XLB_PROGRAM_LAN_TC, lan->node, packet, NULL, XLB_VERDICT_AWAITED);
+	return TC_ACT_SHOT;
+}
+
 /* xlb_steer_flow() leaves refusals to its caller, for the stack's sake: one of these, with the verdict in the low bits. */
 #define ASK_REFUSE 0x10000
 #define ASK_UNHANDLED 0x20000
@@ -397,12 +413,15 @@ INLINE int steer_flow(struct __sk_buff *skb, struct lan *lan, const struct packe
 	flow = find_flow(&keys.forward, &where);
 	keys.stale = where == IN_FLOWS ? 1 : 0;
 	known = flow && !first; /* such a packet never falls back: nobody else knows its connection */
-	if (flow && flow_live(flow, packet->protocol, lan->node, now) && !(first && flow->state == XLB_FLOW_CLOSING))
+	if (flow && flow_counts(flow, packet->protocol, first, lan->vip, lan->node, now))
 		backend = backend_of(flow->backend_id, flow->generation);
 	if (!backend || backend->node_id)
 		lan->handed_over = xlb_handed_over(skb, packet);
-	if (backend && backend->node_id && (lan->handed_over || !node_alive(backend->node_id)))
+	if (backend && backend->node_id && (lan->handed_over || !node_alive(backend->node_id))) {
+		if (!lan->handed_over && (tcp ? !first : where == IN_FLOWS) && node_awaited(backend->node_id))
+			return awaited(lan, packet);
 		backend = NULL;
+	}
 
 	if (backend && backend->node_id) {
 		count_in(flow->service_id, packet->length);
@@ -440,12 +459,15 @@ INLINE int steer_flow(struct __sk_buff *skb, struct lan *lan, const struct packe
 			return ASK_UNHANDLED | (tcp ? XLB_VERDICT_REJECTED_TCP : XLB_VERDICT_REJECTED_UDP);
 		__builtin_memset(&keys.reverse, 0, sizeof(keys.reverse));
 		keys.here_only = lan->handed_over || (service->flags & XLB_SERVICE_LOCAL);
+		keys.tenure = tenure_of(lan->vip);
 		begun = xlb_begin_flow(lan->node, packet, service, &keys, xlb_reply_interface(skb, packet, lan->link));
 		if (begun == BEGIN_DENIED) {
 			conclude(program, lan->node, packet, NULL, XLB_VERDICT_DENIED);
 			report(program, packet, XLB_VERDICT_DENIED, XLB_EVENT_REFUSED);
 			return TC_ACT_SHOT;
 		}
+		if (begun == BEGIN_AWAITED)
+			return awaited(lan, packet);
 		if (begun == BEGIN_CLASH) {
 			report(program, packet, XLB_VERDICT_FLOW_CLASH, XLB_EVENT_REFUSED);
 			return ASK_REFUSE | XLB_VERDICT_FLOW_CLASH;
@@ -503,23 +525,26 @@ static __noinline int hand_over_early(struct xdp_md *xdp, const struct lan *lan,
 {
 	const int program = XLB_PROGRAM_LAN_XDP;
 	bool first = packet->protocol == IPPROTO_TCP && (packet->tcp_flags & (TCP_SYN | TCP_ACK)) == TCP_SYN;
-	struct choice choice = {};
+	struct choice choice = {.tenure = tenure_of(lan->vip)};
 	struct lb_flow *flow;
 	struct lb_flow_key key;
 	struct lb_peer *peer;
-	__u32 where, node_id;
+	__u32 where, node_id, hash;
 
 	if (packet->fragment != WHOLE)
 		return XDP_PASS;
 	key_to_backend(&key, &packet->source, packet->source_port, &packet->destination, packet->destination_port,
 		       packet->protocol);
 	flow = find_flow(&key, &where);
-	if (flow && flow_live(flow, packet->protocol, lan->node, now) && !(first && flow->state == XLB_FLOW_CLOSING))
+	if (flow && flow_counts(flow, packet->protocol, first, lan->vip, lan->node, now))
 		choice.backend = backend_of(flow->backend_id, flow->generation);
 	if (!choice.backend) {
 		if (where == IN_FLOWS || continues_there(lan->vip, packet) || (service->flags & (XLB_SERVICE_AFFINITY | XLB_SERVICE_LOCAL)))
 			return XDP_PASS;
-		choose_by_slot(service, hash_client(service, &packet->source, packet->source_port), false, &choice);
+		hash = hash_client(service, &packet->source, packet->source_port);
+		if (in_the_middle(packet) && xlb_slot_awaits(service, hash))
+			return XDP_PASS;
+		choose_by_slot(service, hash, false, &choice);
 		flow = NULL;
 	}
 	if (!choice.backend || choice.backend->node_id == 0)

@@ -59,13 +59,9 @@ class PinnedLiveRows final : public LiveRows {
     return returns;
   }
 
-  void set_alive(std::uint32_t node_id, bool alive) override {
+  void set_presence(std::uint32_t node_id, std::uint32_t presence) override {
     auto flags = atomic(peers_[node_id].flags);
-    if (alive) {
-      flags.fetch_or(XLB_PEER_ALIVE);
-    } else {
-      flags.fetch_and(~XLB_PEER_ALIVE);
-    }
+    flags.store((flags.load() & ~(XLB_PEER_ALIVE | XLB_PEER_AWAITED)) | presence);  // this daemon alone writes them
   }
 
   Result<void> own(const Address& vip, std::uint64_t owned_epoch, std::uint64_t claim_epoch) override {

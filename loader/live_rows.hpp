@@ -38,8 +38,8 @@ class LiveRows {
   // What came home from that peer since the last call, by its place. No system call.
   virtual std::vector<EchoReturn> take_returns(std::uint32_t node_id) = 0;
 
-  // May flows go to the peer's backends? One store.
-  virtual void set_alive(std::uint32_t node_id, bool alive) = 0;
+  // May flows go to the peer's backends, or must they wait for it (XLB_PEER_ALIVE, XLB_PEER_AWAITED or 0)? One store.
+  virtual void set_presence(std::uint32_t node_id, std::uint32_t presence) = 0;
   // `owned_epoch`: lb_node.epoch, or 0 for not owned. A VIP without a row is an error: the next pass writes it.
   virtual Result<void> own(const Address& vip, std::uint64_t owned_epoch, std::uint64_t claim_epoch) = 0;
 

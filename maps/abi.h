@@ -174,7 +174,8 @@ XLB_ASSERT_SIZE(struct lb_backend, 40);
 /* ---- xlb_peers, xlb_peer_macs: the other nodes; one row a node id --------------------------------------------------- */
 
 /* lb_peer.flags */
-#define XLB_PEER_ALIVE 0x1u /* its echoes come home: flows may go to its backends. Cleared by one write when it dies */
+#define XLB_PEER_ALIVE 0x1u   /* its echoes come home: flows may go to its backends. Cleared by one write when it dies */
+#define XLB_PEER_AWAITED 0x2u /* not alive since a moment ago: connections to its backends wait, new ones go elsewhere */
 
 struct lb_peer {
 	struct lb_addr address4; /* the peer's own addresses: a client like any other when it sends from them; 0: none */
@@ -259,6 +260,12 @@ XLB_ASSERT_SIZE(struct lb_flow_key, 40);
 #define XLB_FLOW_ANSWERED 0x4u  /* the backend has sent something */
 #define XLB_FLOW_KERNEL 0x8u    /* takes the kernel path both ways */
 #define XLB_FLOW_GUESSED 0x10u  /* began in the middle of a connection: a RST from its backend means "try the second" */
+/*
+ * In which of the node's tenures of the VIP the client was last heard: lb_vip.claim_epoch modulo 8. Between two of them its
+ * port may have ended this connection and begun another one, which this node has not seen.
+ */
+#define XLB_FLOW_TENURE 0xe0u
+#define XLB_FLOW_TENURE_SHIFT 5
 
 struct lb_flow {
 	struct lb_addr vip;   /* what the client talks to */

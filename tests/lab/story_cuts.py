@@ -5,7 +5,8 @@ from __future__ import annotations
 
 import time
 
-from .cluster_story import DETECTION, HELD, PORT, SETTLED, VIP, WATCHER, ClusterStory
+from .cluster_story import DETECTION, HELD, PORT, SETTLED, VIP, WATCHER, ClusterStory, Seen
+from .lab import Node
 from .story import FIRST_VIP, FIRST_VIP6, POOL6
 from .traffic import ETH_IPV6, Listener, eventually, solicit, who_has
 
@@ -66,6 +67,29 @@ class Cuts(ClusterStory):
         self.assert_served_again(seen, quiet, DETECTION)
         self.assertLessEqual(seen.watch.moves(), 4, seen.watch.seen["runs"])
         self.assert_never_two(seen, quiet + SETTLED / 1000)
+
+    def blink(self, node: Node) -> Seen:
+        """Its port is dead for a fifth of a second: long enough to be found lost, too short for a client to notice."""
+        eventually("flows go to every node", lambda: len({self.server() for _ in range(20)}) == 3)
+        with self.watching(held=HELD) as seen:
+            for _ in range(3):
+                self.faults.cut(node)
+                time.sleep(0.2)
+                self.faults.heal()
+                time.sleep(1)
+        assert seen.held
+        self.assertEqual(len(seen.held["servers"]), 3, seen.held)
+        self.assertIn("peer lost", "".join(self.cluster.log(other) for other in self.lab.nodes if other is not node))
+        return seen
+
+    def test_a_standbys_port_blinks_and_no_connection_breaks(self) -> None:
+        seen = self.blink(self.standbys[0])
+        self.assertEqual(seen.held["broken"], 0, f"{seen.held}\n{self.said()}")
+        self.assert_moves(seen, 0)
+
+    def test_the_owners_port_blinks_and_no_connection_breaks(self) -> None:
+        seen = self.blink(self.owner)
+        self.assertEqual(seen.held["broken"], 0, f"{seen.held}\n{self.said()}")
 
     def test_a_standby_dies_and_only_its_own_connections_break(self) -> None:
         doomed = self.standbys[0]

@@ -6,6 +6,7 @@ from __future__ import annotations
 import contextlib
 import signal
 import socket
+import struct
 import time
 from typing import Mapping
 
@@ -107,6 +108,42 @@ class Daemons(ClusterStory):
         self.finish_requests(load)
         self.assert_nothing_lost(seen, hand_overs=1)
         self.assert_moves(seen, 1)
+
+    def test_a_port_that_was_used_again_while_the_address_was_elsewhere(self) -> None:
+        """What a former owner remembers of it leads to another backend than the connection has."""
+        lost = self.standbys[0]
+        servers_of = {pod.role: pod.node for pod in self.everywhere()}
+        self.faults.cut(lost)
+        eventually("new flows avoid the lost node",
+                   lambda: lost not in {servers_of[self.opened_from(port)] for port in range(41000, 41040)}, within=5)
+        for port in range(42000, 42040):
+            self.opened_from(port)
+        self.faults.heal()
+        self.cluster.settle()
+        self.owner.lb("drain")
+        self.assertIsNot(self.cluster.settle(), self.owner)
+        with contextlib.ExitStack() as open_connections:
+            kept = []
+            for port in range(42000, 42040):
+                connection = open_connections.enter_context(self.lan.connect(VIP, PORT, source_port=port))
+                if servers_of[connection.recv(64).decode().strip()] is lost:
+                    kept.append(connection)
+            self.assertGreater(len(kept), 2, "ports whose connections belong to the node that was lost")
+            self.owner.lb("undrain")
+            others = [node for node in self.lab.nodes if node is not self.owner]
+            for node in others:
+                node.lb("drain")
+            eventually("it is back", lambda: self.cluster.owner() is self.owner, within=5)
+            self.assertEqual([said_back(connection) for connection in kept], [b"ping"] * len(kept))
+            for node in others:
+                node.lb("undrain")
+
+    def opened_from(self, port: int) -> str:
+        """Who serves a connection from that port, which the client then resets."""
+        with self.lan.connect(VIP, PORT, source_port=port) as connection:
+            name = connection.recv(64).decode().strip()
+            connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        return name
 
     def test_a_rolling_restart_with_drains(self) -> None:
         load = self.requests()

@@ -10,6 +10,8 @@ namespace {
 
 using namespace packet;
 
+constexpr std::uint8_t kFirstTenure = 1u << XLB_FLOW_TENURE_SHIFT;  // claim 1
+
 class PeerTest : public WithPeers {
  protected:
   Fate send(std::uint8_t flags, std::uint16_t port = kClientPort) { return receive(from_client() / tcp(flags, port)); }
@@ -17,6 +19,11 @@ class PeerTest : public WithPeers {
   void open_to_pi2() {
     expect_to(kSyn, pi2_mac);
     expect_to(kAck, pi2_mac);
+  }
+  void begin_tenure(std::uint64_t claim_epoch) {
+    lb_vip row = vip_row(kVipId);
+    row.claim_epoch = claim_epoch;
+    rig().set_vip(vip, row);
   }
   lb_flow flow_of(const Fate& fate, std::uint8_t protocol = IPPROTO_TCP) const {
     const auto found = fate.after.flows.find(forward_key(protocol));
@@ -141,7 +148,7 @@ TEST_P(PeerTest, AFlowHasOneEntry) {
   EXPECT_EQ(begun.backend_id, kPodC);
   EXPECT_EQ(begun.generation, kGeneration);
   EXPECT_EQ(begun.state, XLB_FLOW_HALF_OPEN);
-  EXPECT_EQ(begun.flags, 0);
+  EXPECT_EQ(begun.flags, kFirstTenure);
   EXPECT_EQ(IpAddress(begun.vip), vip);
   EXPECT_EQ(begun.vip_port, htons(80));
   EXPECT_EQ(syn.after.services.at(kWeb).flows, 1u);
@@ -182,7 +189,7 @@ TEST_P(PeerTest, AnotherEndpointUnderTheSameIdIsAMiss) {
   expect_handed_over_by_twin(fate, packet.bytes(), pi3_mac);  // what is left in xlb_flows is the twin's to clear
   EXPECT_TRUE(fate.after.flows.empty());
   EXPECT_EQ(half_open_of(fate).backend_id, kPodD);
-  EXPECT_EQ(half_open_of(fate).flags, XLB_FLOW_GUESSED);
+  EXPECT_EQ(half_open_of(fate).flags, XLB_FLOW_GUESSED | kFirstTenure);
 }
 
 TEST_P(PeerTest, TheSecondBackendIsTakenWhenTheFirstOnesNodeIsDead) {
@@ -197,6 +204,70 @@ TEST_P(PeerTest, TheSecondBackendIsTakenWhenTheFirstOnesNodeIsDead) {
   set_alive(kPi2, true);
   expect_to(kAck, pi3_mac);  // it stays where it went
   expect_handed_over(from_client() / tcp(kSyn, 50003), pi2_mac);
+}
+
+TEST_P(PeerTest, AConnectionWaitsForANodeThatWasLostAMomentAgo) {
+  open_to_pi2();
+  expect_handed_over(from_client() / tcp(kSyn, 50001), pi2_mac);
+  set_presence(kPi2, XLB_PEER_AWAITED);
+  const Fate waits = send(kAck);
+  expect_dropped(waits, XLB_VERDICT_AWAITED);
+  EXPECT_EQ(flow_of(waits).backend_id, kPodC);
+  expect_dropped(send(kAck, 50001), XLB_VERDICT_AWAITED);
+  const Packet again = from_client() / tcp(kSyn, 50002);  // what begins now does not wait
+  expect_handed_over(again, pi3_mac);
+  expect_dropped(send(kFin | kAck), XLB_VERDICT_AWAITED);
+  set_alive(kPi2, true);
+  expect_to(kAck, pi2_mac);
+  set_alive(kPi2, false);
+  const Packet ack = from_client() / tcp(kAck);
+  expect_handed_over_by_twin(receive(ack), ack.bytes(), pi3_mac);  // who ends it, or knows it
+}
+
+TEST_P(PeerTest, AConnectionThatThisNodeHasNotSeenWaitsToo) {
+  set_presence(kPi2, XLB_PEER_AWAITED);
+  const Fate waits = send(kAck);
+  expect_dropped(waits, XLB_VERDICT_AWAITED);
+  EXPECT_TRUE(waits.after.half_open.empty());
+  EXPECT_TRUE(waits.after.flows.empty());
+  fill_both(kWeb, {kPodC, kPodA}, {kPodA, 0});
+  expect_dropped(send(kAck), XLB_VERDICT_AWAITED);  // rather than the pod at hand
+  fill_both(kWeb, {kPodD, kPodC}, {kPodA, 0});
+  expect_handed_over(from_client() / tcp(kAck, 50001), pi3_mac);  // the second backend is not waited for
+  fill_both(kWeb, {kPodC, kPodD}, {kPodA, 0});
+  set_alive(kPi2, true);
+  expect_to(kAck, pi2_mac);
+}
+
+TEST_P(PeerTest, DatagramsWaitOnceTheyWereAnswered) {
+  const Packet query = from_client() / udp() / Payload("q");
+  expect_handed_over(query, pi2_mac);
+  lb_flow begun = half_open_of(receive(query), IPPROTO_UDP);
+  begun.touched_mono_ns -= XLB_TOUCH_NS;
+  rig().put_flow(forward_key(IPPROTO_UDP), begun, true);
+  expect_handed_over(query, pi2_mac);
+  const Packet first = from_client() / udp(50001) / Payload("q");
+  expect_handed_over(first, pi2_mac);
+  set_presence(kPi2, XLB_PEER_AWAITED);
+  expect_dropped(receive(query), XLB_VERDICT_AWAITED);
+  expect_handed_over_by_twin(receive(first), first.bytes(), pi3_mac);
+  expect_handed_over(from_client() / udp(50002) / Payload("q"), pi3_mac);
+}
+
+TEST_P(PeerTest, AGuessWaitsForTheOtherBackendsNode) {
+  fill_both(kWeb, {kPodA, kPodC}, {kPodA, 0});
+  expect_one_verdict(send(kAck), XLB_VERDICT_TO_POD);
+  set_presence(kPi2, XLB_PEER_AWAITED);
+  expect_dropped(answer(from_pod(pod_a, client) / tcp_answer(kRst)), XLB_VERDICT_RETRIED);
+  expect_dropped(send(kAck), XLB_VERDICT_AWAITED);
+  set_alive(kPi2, true);
+  expect_to(kAck, pi2_mac);
+}
+
+TEST_P(PeerTest, WhatAPeerHandsOverWaitsForNobody) {
+  set_presence(kPi3, XLB_PEER_AWAITED);
+  fill_both(kWeb, {kPodD, kPodC}, {kPodA, 0});
+  expect_one_verdict(receive(from_peer(client) / tcp(kAck)), XLB_VERDICT_TO_POD);
 }
 
 TEST_P(PeerTest, WithoutALivingNodeItIsRefused) {
@@ -258,6 +329,51 @@ TEST_P(PeerTest, AForgedResetEndsNothingThatSpeaksAgain) {
   const Fate ack = send(kAck);
   expect_handed_over(ack, (from_client() / tcp(kAck)).bytes(), pi2_mac);
   EXPECT_EQ(flow_of(ack).state, XLB_FLOW_ESTABLISHED);
+}
+
+// The VIP was another node's meanwhile, where the same client port may have begun another connection.
+TEST_P(PeerTest, WhatEndedOrHardlyBeganInAnEarlierTenureSaysNothing) {
+  open_to_pi2();
+  send(kRst);
+  expect_handed_over(from_client() / tcp(kSyn, 50001), pi2_mac);
+  expect_handed_over(from_client() / udp() / Payload("a"), pi2_mac);
+  fill_both(kWeb, {kPodD, kPodC}, {kPodA, kPodB});
+  fill_both(kDns, {kPodDUdp, kPodCUdp}, {kPodAUdp, kPodBUdp});
+  begin_tenure(2);
+  const Fate fate = send(kAck);
+  expect_handed_over(fate, (from_client() / tcp(kAck)).bytes(), pi3_mac);
+  EXPECT_EQ(half_open_of(fate).backend_id, kPodD);
+  EXPECT_EQ(half_open_of(fate).flags, XLB_FLOW_GUESSED | 2u << XLB_FLOW_TENURE_SHIFT);
+  expect_handed_over(from_client() / tcp(kAck, 50001), pi3_mac);
+  expect_handed_over(from_client() / udp() / Payload("b"), pi3_mac);
+  expect_to(kAck, pi3_mac);
+  EXPECT_EQ(flow_of(send(kAck)).flags, 2u << XLB_FLOW_TENURE_SHIFT);
+}
+
+TEST_P(PeerTest, AnOpenConnectionOutlivesTenures) {
+  open_to_pi2();
+  fill_both(kWeb, {kPodD, kPodC}, {kPodA, kPodB});
+  begin_tenure(2);
+  expect_to(kAck, pi2_mac);
+  begin_tenure(6);
+  expect_to(kAck, pi2_mac);
+  send(kRst);  // it began in another tenure, but is heard of in this one
+  expect_to(kAck, pi2_mac);
+  send(kFin | kAck);
+  expect_to(kAck, pi2_mac);
+  begin_tenure(7);
+  expect_to(kAck, pi3_mac);
+}
+
+TEST_P(PeerTest, ATenureEndsForBackendsOfThisNodeToo) {
+  fill_both(kWeb, {kPodA, kPodC}, {kPodA, 0});
+  open_connection();
+  send(kRst);
+  fill_both(kWeb, {kPodB, kPodC}, {kPodB, 0});
+  expect_forwarded(send(kAck), from_client(client, pod_a) / tcp(kAck, kClientPort, 8080), XLB_VERDICT_TO_POD);
+  send(kRst);
+  begin_tenure(3);
+  expect_forwarded(send(kAck), from_client(client, pod_b) / tcp(kAck, kClientPort, 8080), XLB_VERDICT_TO_POD);
 }
 
 TEST_P(PeerTest, DeadEntriesAreNoEntries) {

@@ -65,9 +65,9 @@ void WithPeers::set_web(std::uint32_t flags, std::uint32_t own_slots) {
   rig().set_service(kVipId, 80, IPPROTO_TCP, web);
 }
 
-void WithPeers::set_alive(std::uint32_t node_id, bool alive) {
+void WithPeers::set_presence(std::uint32_t node_id, std::uint32_t presence) {
   const bool second = node_id == kPi2;
-  rig().set_peer(node_id, peer_row(second ? pi2 : pi3, second ? pi2_mac : pi3_mac, alive ? XLB_PEER_ALIVE : 0));
+  rig().set_peer(node_id, peer_row(second ? pi2 : pi3, second ? pi2_mac : pi3_mac, presence));
 }
 
 Packet WithPeers::from_peer(const IpAddress& from) const {

@@ -27,7 +27,8 @@ class WithPeers : public PacketTest {
   // Slots of all backends, and of those on this node.
   void fill_both(std::uint32_t service_id, lb_slot all, lb_slot own);
   void set_web(std::uint32_t flags, std::uint32_t own_slots = kSlotsPerService);
-  void set_alive(std::uint32_t node, bool alive);
+  void set_presence(std::uint32_t node, std::uint32_t presence);
+  void set_alive(std::uint32_t node, bool alive) { set_presence(node, alive ? XLB_PEER_ALIVE : 0); }
 
   // As a peer hands it over: with its MAC and one hop less.
   packet::Packet from_peer(const packet::IpAddress& from) const;

@@ -428,6 +428,7 @@ Instant Cluster::next_step() const {
     if (!peer.known) continue;
     next = std::min(next, peer.next_echo);
     if (peer.reached) next = std::min(next, peer.echoes.lost_at(settings_));
+    if (peer.awaited) next = std::min(next, peer.awaited_until());
     if (peer.fresh) next = std::min(next, by_awake(peer.said_awake + settings_.stale_age) + kTick);
   }
   if (standing_ != Standing::standing) next = std::min(next, next_ask_);
@@ -444,6 +445,7 @@ PeerView Cluster::view_of(const std::string& name, const Peer& peer) const {
   view.listed = peer.listed;
   view.known = peer.known;
   view.reached = peer.reached;
+  view.awaited = peer.awaited;
   view.heard = peer.heard;
   view.stale = peer.stale;
   view.candidate = peer.candidate();

@@ -100,6 +100,7 @@ struct PeerView {
   bool listed = false;
   bool known = false;                    // it has stated itself; else there is no MAC to send to
   bool reached = false;                  // flows may go to its backends (XLB_PEER_ALIVE)
+  bool awaited = false;                  // lost a moment ago: its connections wait for it (XLB_PEER_AWAITED)
   bool heard = false;                    // its claims count
   bool stale = false;                    // its lease is over: nobody minds it
   bool candidate = false;                // it may claim, if it says that it is eligible

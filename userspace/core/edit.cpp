@@ -119,7 +119,7 @@ struct Describer {
     Mac mac;
     std::copy(std::begin(peer.mac), std::end(peer.mac), mac.bytes.begin());
     return text + " at " + mac.text() + " by " + link_text({peer.attach_ifindex, peer.vlan}) +
-           ((peer.flags & XLB_PEER_ALIVE) != 0 ? " alive" : " dead");
+           ((peer.flags & XLB_PEER_ALIVE) != 0 ? " alive" : (peer.flags & XLB_PEER_AWAITED) != 0 ? " awaited" : " dead");
   }
   std::string operator()(const EditPeerMac& edit) const {
     const std::string name = "MAC " + edit.mac.text();

@@ -96,6 +96,7 @@ void Membership::doubt() {
 
 bool Membership::judge(Peer& peer, Instant now, Instant awake) const {
   const auto before = std::tuple(peer.reached, peer.heard, peer.fresh, peer.stale, peer.outdated);
+  const bool awaited = peer.awaited;
   const Instant lost_at = peer.echoes.lost_at(settings_);
   if (peer.reached && now >= lost_at) {
     peer.reached = false;
@@ -105,6 +106,7 @@ bool Membership::judge(Peer& peer, Instant now, Instant awake) const {
   } else if (!peer.reached && peer.echoes.any_home() && now < lost_at && peer.echoes.home_sent() >= peer.lost) {
     peer.reached = true;  // by an echo sent after the loss: one that merely came late proves nothing
   }
+  peer.awaited = !peer.reached && peer.losses != 0 && now < peer.awaited_until();
   peer.missing = !peer.reached || peer.echoes.missing(now, settings_);
   peer.fresh = peer.known && awake - peer.said_awake <= settings_.stale_age;
   // A peer whose echoes never came home is heard by its statements, as one whose echoes no longer do.
@@ -112,7 +114,7 @@ bool Membership::judge(Peer& peer, Instant now, Instant awake) const {
   peer.heard = peer.known && (peer.reached || (peer.fresh && spoke));
   peer.stale = peer.reached && peer.echoes.home_stale();
   peer.outdated |= !peer.heard;
-  if (before == std::tuple(peer.reached, peer.heard, peer.fresh, peer.stale, peer.outdated)) return false;
+  if (before == std::tuple(peer.reached, peer.heard, peer.fresh, peer.stale, peer.outdated)) return awaited != peer.awaited;
   peer.since = now;
   return true;
 }

@@ -56,6 +56,10 @@ class Echoes {
   Instant first_unanswered_{};
 };
 
+// For so long connections wait for a peer that was lost. Until then a client that speaks has sent three times or so (RFC 6298:
+// after 200 ms and more, twice as long each time); what ends them then is the RST of another backend.
+inline constexpr std::chrono::nanoseconds kAwaited = std::chrono::seconds(1);
+
 struct Peer {
   bool listed = false;  // in this node's configuration
   bool known = false;   // has stated itself
@@ -66,7 +70,8 @@ struct Peer {
 
   // Judged by Membership::judge():
   bool reached = false;
-  bool missing = true;  // not reached without a miss
+  bool awaited = false;  // not reached since a moment ago: its connections wait for it
+  bool missing = true;   // not reached without a miss
   bool heard = false;
   bool fresh = false;                    // its statement is young enough to make it a candidate
   bool stale = false;                    // nobody minds it: its lease is over
@@ -78,6 +83,7 @@ struct Peer {
 
   Instant next_echo{};
 
+  [[nodiscard]] Instant awaited_until() const { return lost + kAwaited; }
   [[nodiscard]] bool live() const { return heard && !stale && !outdated; }  // its claims count
   [[nodiscard]] bool candidate() const { return live() && fresh && !said.draining && !said.listening && !said.deaf; }
   [[nodiscard]] bool hears(const std::string& node) const;

@@ -20,6 +20,7 @@ struct DesiredPeer {
   std::uint32_t attach_ifindex = 0;   // of this node's link to it
   std::uint16_t vlan = 0;
   bool alive = false;                 // its echoes come home
+  bool awaited = false;               // not alive since a moment ago: its connections wait for it
   auto operator<=>(const DesiredPeer&) const = default;
 };
 

@@ -359,7 +359,7 @@ class Compiler {
     for (auto address = peer.addresses.rbegin(); address != peer.addresses.rend(); ++address) {
       (address->family() == Family::ipv4 ? row.address4 : row.address6) = address->to_abi();
     }
-    row.flags = peer.alive ? XLB_PEER_ALIVE : 0;
+    row.flags = peer.alive ? XLB_PEER_ALIVE : peer.awaited ? XLB_PEER_AWAITED : 0;
     row.attach_ifindex = peer.attach_ifindex;
     row.vlan = peer.vlan;
     std::copy(peer.macs.front().bytes.begin(), peer.macs.front().bytes.end(), row.mac);
@@ -577,11 +577,8 @@ class Compiler {
     return {};
   }
 
-  [[nodiscard]] bool forwards(std::uint32_t node_id) const {
-    return node_id == 0 || (tables_.peers.at(node_id).flags & XLB_PEER_ALIVE) != 0;
-  }
-
-  void gather_candidates(const Stretch& stretch, bool also_on_dead_nodes) {
+  // Of a service's backends those whose node is this one, or has one of these flags (XLB_PEER_…).
+  void gather_candidates(const Stretch& stretch, std::uint32_t presence) {
     const PlannedService& planned = *stretch.planned;
     candidates_.clear();
     for (std::size_t i = 0; i < planned.port->backends.size(); ++i) {
@@ -590,7 +587,7 @@ class Compiler {
       const std::size_t index = backend_indexes_[planned.first_backend + i];
       const std::uint32_t node_id = backends_.node_id(index);
       if (stretch.local && node_id != 0) continue;
-      if (!also_on_dead_nodes && !forwards(node_id)) continue;
+      if (node_id != 0 && presence != whatever && (tables_.peers.at(node_id).flags & presence) == 0) continue;
       candidates_.push_back({backend.address, backend.port, backends_.id(index)});
     }
   }
@@ -598,9 +595,20 @@ class Compiler {
   // A dead node is one write, and the second backend of a slot takes over at once; this is for slots that have both on
   // dead nodes. Their number stays that of all backends, so no flow moves between living ones.
   void fill(const Stretch& stretch) {
-    gather_candidates(stretch, false);
-    if (candidates_.empty()) gather_candidates(stretch, true);
-    tables_.slots[stretch.base] = memory_.fill(candidates_, stretch.count());
+    gather_candidates(stretch, XLB_PEER_ALIVE);
+    const std::size_t living = candidates_.size();
+    if (living == 0) gather_candidates(stretch, whatever);
+    Slots& slots = tables_.slots[stretch.base] = memory_.fill(candidates_, stretch.count());
+    if (living == 0) return;
+    gather_candidates(stretch, XLB_PEER_ALIVE | XLB_PEER_AWAITED);
+    if (candidates_.size() != living) await(slots, memory_.fill(candidates_, stretch.count()));
+  }
+
+  // A backend whose node is awaited stands first where it stood, for the connections that wait for it, and before a living one.
+  void await(Slots& slots, const Slots& with_awaited) const {
+    std::vector<lb_slot>& rows = slots.own();
+    for (std::size_t i = 0; i < rows.size(); ++i)
+      if (with_awaited[i].first != rows[i].first) rows[i] = {with_awaited[i].first, rows[i].first};
   }
 
   Result<void> add_sources() {
@@ -617,6 +625,7 @@ class Compiler {
   }
 
   static constexpr std::uint32_t no_base = ~0u;
+  static constexpr std::uint32_t whatever = ~0u;              // presence of a node: dead ones, too
   static constexpr std::uint32_t left_out = ~0u;              // no node id: the peer has no row
   static constexpr std::size_t nowhere = ~std::size_t{0};     // no index: the backend has no row
 

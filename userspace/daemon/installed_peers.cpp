@@ -23,6 +23,7 @@ DesiredPeer peer_of(std::uint32_t id, const lb_peer& row, const std::vector<Node
   peer.attach_ifindex = row.attach_ifindex;
   peer.vlan = row.vlan;
   peer.alive = (row.flags & XLB_PEER_ALIVE) != 0;
+  peer.awaited = (row.flags & XLB_PEER_AWAITED) != 0;
   for (const Node& node : nodes) {
     const bool its_own = std::any_of(node.addresses.begin(), node.addresses.end(), [&](const Address& address) {
       return std::find(peer.addresses.begin(), peer.addresses.end(), address) != peer.addresses.end();

@@ -58,7 +58,7 @@ std::optional<PeerFacts> Peering::facts() const {
   facts.alone = false;
   facts.settled = company_->cluster.standing() == Standing::standing;
   for (const auto& [name, where] : company_->peers)
-    facts.peers.push_back({name, where.addresses, {where.mac}, where.link.ifindex, where.link.vlan, where.alive});
+    facts.peers.push_back({name, where.addresses, {where.mac}, where.link.ifindex, where.link.vlan, where.alive, where.awaited});
   for (const VipView& vip : company_->cluster.vips())
     facts.holdings[vip.address] = {vip.owned, vip.epoch, vip.owner, vip.reason};
   return facts;
@@ -127,7 +127,7 @@ Result<void> Peering::join() {
   // What the tables know of peers stays in force until this daemon knows better.
   for (const DesiredPeer& peer : found_.peers)
     if (!peer.macs.empty())
-      company_->peers[peer.name] = {{peer.attach_ifindex, peer.vlan}, peer.macs.front(), peer.addresses, peer.alive};
+      company_->peers[peer.name] = {{peer.attach_ifindex, peer.vlan}, peer.macs.front(), peer.addresses, peer.alive, peer.awaited};
   company_->assembly.set_incarnation(incarnation_);
   std::string why;
   std::ifstream marker(settings_.drain_marker());
@@ -290,9 +290,10 @@ void Peering::follow(const std::vector<Arrival>& arrivals) {
     const bool elsewhere = links_.has(where.link) && where.link != arrival.from.link;
     const bool same = where.link == arrival.from.link && where.mac == arrival.from.mac && where.addresses == arrival.from.addresses;
     if (!fresh && (elsewhere || same)) continue;
-    const bool alive = where.alive;
+    const auto [alive, awaited] = std::pair(where.alive, where.awaited);
     where = arrival.from;
     where.alive = alive;
+    where.awaited = awaited;
     hooks_.wish_pass();  // its row
   }
 }
@@ -450,8 +451,10 @@ std::vector<const PeerView*> Peering::write_peers() {
     const auto where = company_->peers.find(peer.name);
     if (where == company_->peers.end()) continue;
     const bool alive = forwards(peer, where->second);
+    const bool awaited = !alive && peer.awaited;
+    if (std::exchange(where->second.awaited, awaited) && !alive && !awaited) hooks_.wish_pass();  // it leaves the slots
     if (const auto id = found_.node_ids.find(peer.name); id != found_.node_ids.end())
-      company_->rows->set_alive(id->second, alive);
+      company_->rows->set_presence(id->second, alive ? XLB_PEER_ALIVE : awaited ? XLB_PEER_AWAITED : 0);
     if (std::exchange(where->second.alive, alive) != alive) turned.push_back(&peer);
   }
   return turned;

@@ -69,7 +69,8 @@ class Peering final : public ClusterView {
     LinkKey link;
     Mac mac;
     std::vector<Address> addresses;
-    bool alive = false;  // as the tables have it
+    bool alive = false;    // as the tables have it
+    bool awaited = false;  // likewise
   };
   // A statement that came by itself, before the mind has said whether it believes it.
   struct Arrival {

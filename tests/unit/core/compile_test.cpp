@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <algorithm>
 #include <map>
+#include <set>
 
 #include "tests/unit/core/tables.hpp"
 #include "userspace/core/plan.hpp"
@@ -341,11 +342,13 @@ DesiredBackend backend_on(const std::string& node, const std::string& text) {
 }
 
 TEST_F(Compile, BackendsOnPeersNameTheirNode) {
-  desired_.peers = {peer("pi2", 12), peer("pi3", 13, false)};
+  desired_.peers = {peer("pi2", 12), peer("pi3", 13, false), peer("pi4", 14, false)};
+  desired_.peers[2].awaited = true;
   backends().push_back(backend_on("pi2", "10.42.1.8"));
   backends().push_back(backend_on("pi3", "10.42.2.8"));
   const Tables tables = compiled();
-  ASSERT_EQ(tables.peers.size(), 2u);
+  ASSERT_EQ(tables.peers.size(), 3u);
+  EXPECT_EQ(tables.peers.at(3).flags, XLB_PEER_AWAITED);
   const lb_peer& second = tables.peers.at(1);
   EXPECT_EQ(Address::from_abi(second.address4), address("192.168.0.12"));
   EXPECT_EQ(Address::from_abi(second.address6), address("fd00::12"));
@@ -430,6 +433,34 @@ TEST_F(Compile, BackendsOnDeadNodesLeaveTheSlotsAndNoOtherFlowMoves) {
     if (full[i].first == id_of(before, "10.42.2.8")) continue;
     EXPECT_EQ(again[i].first, full[i].first);
   }
+}
+
+// Connections wait for it by its slot, and new flows find a living one in the same slot.
+TEST_F(Compile, BackendsOnAnAwaitedNodeStandFirstBeforeALivingOne) {
+  desired_.peers = {peer("pi2", 12), peer("pi3", 13), peer("pi4", 14)};
+  backends() = {backend("10.42.0.8"), backend_on("pi2", "10.42.1.8"), backend_on("pi3", "10.42.2.8"), backend_on("pi4", "10.42.3.8")};
+  const auto slots_now = [&] {
+    const Tables tables = compiled();
+    return tables.slots.at(tables.services.at({1, 80, Protocol::tcp}).slot_base);
+  };
+  installed_ = compiled();
+  const std::set<std::uint32_t> awaited{id_of(installed_, "10.42.1.8"), id_of(installed_, "10.42.2.8")};
+  const Slots before = slots_now();
+  for (const std::size_t i : {0u, 1u}) desired_.peers[i].alive = false;
+  const Slots dead = slots_now();
+  for (const std::size_t i : {0u, 1u}) desired_.peers[i].awaited = true;
+  const Slots waiting = slots_now();
+  std::size_t both = 0;
+  for (std::size_t i = 0; i < before.size(); ++i) {
+    EXPECT_EQ(waiting[i].first, before[i].first);
+    if (!awaited.contains(before[i].first)) {
+      EXPECT_TRUE(same_row(waiting[i], dead[i]));
+      continue;
+    }
+    EXPECT_EQ(waiting[i].second, dead[i].first);
+    both += awaited.contains(before[i].second) ? 1 : 0;
+  }
+  EXPECT_GT(both, 0u) << "slots that listed two awaited backends";
 }
 
 TEST_F(Compile, WhenEveryNodeWithABackendIsDeadTheSlotsStay) {

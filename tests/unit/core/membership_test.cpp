@@ -135,6 +135,29 @@ TEST_F(Watch, LostWithinThreeIntervals) {
   EXPECT_LE(peer().detection, kSettings.detection() + milliseconds(10));
 }
 
+TEST_F(Watch, AwaitedForAMomentOnceLost) {
+  membership_.said(statement("b", 1), now_, now_);
+  run(milliseconds(20), false);
+  EXPECT_FALSE(peer().awaited);  // it was never reached: nothing waits for it
+  run(milliseconds(200), true);
+  EXPECT_FALSE(peer().awaited);
+  run(milliseconds(310), false);
+  ASSERT_FALSE(peer().reached);
+  EXPECT_TRUE(peer().awaited);
+  run(peer().lost + kAwaited - milliseconds(20), false);
+  EXPECT_TRUE(peer().awaited);
+  const Instant since = peer().since;
+  const int changes = changes_;
+  run(peer().lost + kAwaited, false);
+  EXPECT_FALSE(peer().awaited);
+  EXPECT_GT(changes_, changes) << "the tables must learn of it";
+  EXPECT_EQ(peer().since, since) << "of what users ask about nothing has changed";
+  first_ = last_ + 1;
+  run(now_ + milliseconds(200), true);
+  EXPECT_TRUE(peer().reached);
+  EXPECT_FALSE(peer().awaited);
+}
+
 TEST_F(Watch, HeardByStatementsWhileEchoesAreLost) {
   membership_.said(statement("b", 1), now_, now_);
   run(milliseconds(200), true);

@@ -321,9 +321,11 @@ TEST(Describe, IsOneLineForEachKind) {
   peer.mac[0] = 2;
   EXPECT_EQ(describe(EditPeer{1, peer}),
             "peer 1 = 192.168.0.12 fd00::12 at 02:00:00:00:00:00 by link 2 vlan 10 dead");
-  peer.flags = XLB_PEER_ALIVE;
   peer.address6 = {};
   peer.vlan = 0;
+  peer.flags = XLB_PEER_AWAITED;
+  EXPECT_EQ(describe(EditPeer{1, peer}), "peer 1 = 192.168.0.12 at 02:00:00:00:00:00 by link 2 awaited");
+  peer.flags = XLB_PEER_ALIVE;
   EXPECT_EQ(describe(EditPeer{1, peer}), "peer 1 = 192.168.0.12 at 02:00:00:00:00:00 by link 2 alive");
   EXPECT_EQ(describe(EditPeer{1, std::nullopt}), "peer 1 removed");
   EXPECT_EQ(describe(EditPeerMac{Mac{{2, 0, 0, 0, 0, 2}}, 1}), "MAC 02:00:00:00:00:02 = peer 1");

@@ -16,7 +16,7 @@ class FakeLiveRows final : public LiveRows {
   void set_epoch(std::uint64_t epoch) override { node_.epoch = epoch; }
   void expect_echo(std::uint32_t node_id, std::uint64_t nonce) override { expected[node_id].push_back(nonce); }
   std::vector<EchoReturn> take_returns(std::uint32_t node_id) override { return std::exchange(returns[node_id], {}); }
-  void set_alive(std::uint32_t node_id, bool value) override { alive[node_id] = value; }
+  void set_presence(std::uint32_t, std::uint32_t) override {}
   Result<void> own(const Address& vip, std::uint64_t owned_epoch, std::uint64_t claim_epoch) override {
     owned[vip] = {owned_epoch, claim_epoch};
     return {};
@@ -26,7 +26,6 @@ class FakeLiveRows final : public LiveRows {
   lb_node node_{};
   std::map<std::uint32_t, std::vector<std::uint64_t>> expected;
   std::map<std::uint32_t, std::vector<EchoReturn>> returns;
-  std::map<std::uint32_t, bool> alive;
   std::map<Address, std::pair<std::uint64_t, std::uint64_t>> owned;
 };
 

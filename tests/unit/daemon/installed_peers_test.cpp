@@ -40,6 +40,11 @@ TEST(InstalledPeers, RowsAreFoundAgainByTheirAddresses) {
   EXPECT_EQ(facts.peers[0].name, "pi2");
   EXPECT_EQ(facts.peers[0].macs, (std::vector<Mac>{{{0, 0, 0, 0, 0, 0x12}}, {{0, 0, 0, 0, 0, 0x13}}}));
   EXPECT_TRUE(facts.peers[0].alive);
+  EXPECT_FALSE(facts.peers[0].awaited);
+  tables.peers[3].flags = XLB_PEER_AWAITED;
+  const PeerFacts later = installed_peers({node("pi2", "192.168.0.12")}, "pi1", false, tables, 1);
+  EXPECT_FALSE(later.peers[0].alive);
+  EXPECT_TRUE(later.peers[0].awaited);
 }
 
 TEST(InstalledPeers, TwoWithOneAddressStayTwo) {

@@ -75,7 +75,7 @@ TEST_F(LeaseTest, TheEpochIsRaisedBeforeTheLease) {
     void set_epoch(std::uint64_t epoch) override { row.epoch = epoch; }
     void expect_echo(std::uint32_t, std::uint64_t) override {}
     std::vector<EchoReturn> take_returns(std::uint32_t) override { return {}; }
-    void set_alive(std::uint32_t, bool) override {}
+    void set_presence(std::uint32_t, std::uint32_t) override {}
     Result<void> own(const Address&, std::uint64_t, std::uint64_t) override { return {}; }
     [[nodiscard]] bool in_force() const override { return true; }
   } rows;

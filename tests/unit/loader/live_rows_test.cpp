@@ -136,10 +136,13 @@ TEST_F(LiveRowsTest, APeerLivesAndDiesWithTheRestOfItsRow) {
   peer.mac[0] = 2;
   peer.flags = 0x80;  // of another build of the same ABI
   ASSERT_TRUE(tables->apply(EditPeer{5, peer}));
-  rows_->set_alive(5, true);
-  peer.flags |= XLB_PEER_ALIVE;
+  rows_->set_presence(5, XLB_PEER_ALIVE);
+  peer.flags = 0x80 | XLB_PEER_ALIVE;
   EXPECT_TRUE(same_row(row<lb_peer>("xlb_peers", 5), peer));
-  rows_->set_alive(5, false);
+  rows_->set_presence(5, XLB_PEER_AWAITED);
+  peer.flags = 0x80 | XLB_PEER_AWAITED;
+  EXPECT_TRUE(same_row(row<lb_peer>("xlb_peers", 5), peer));
+  rows_->set_presence(5, 0);
   peer.flags = 0x80;
   EXPECT_TRUE(same_row(row<lb_peer>("xlb_peers", 5), peer));
 }
