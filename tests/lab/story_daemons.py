@@ -130,13 +130,16 @@ class Daemons(ClusterStory):
                     kept.append(connection)
             self.assertGreater(len(kept), 2, "ports whose connections belong to the node that was lost")
             self.owner.lb("undrain")
-            others = [node for node in self.lab.nodes if node is not self.owner]
-            for node in others:
+            eventually("the others know that it may have it back", lambda: all(map(self.may_hand_back, self.standbys)), within=5)
+            for node in self.standbys:
                 node.lb("drain")
+                self.addCleanup(node.lb, "undrain")
             eventually("it is back", lambda: self.cluster.owner() is self.owner, within=5)
             self.assertEqual([said_back(connection) for connection in kept], [b"ping"] * len(kept))
-            for node in others:
-                node.lb("undrain")
+
+    def may_hand_back(self, node: Node) -> bool:
+        peers = node.lb_json("status")["peers"]
+        return next(peer["reason"] for peer in peers if peer["name"] == self.cluster.names[self.owner]) == "is well"
 
     def opened_from(self, port: int) -> str:
         """Who serves a connection from that port, which the client then resets."""
