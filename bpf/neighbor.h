@@ -120,6 +120,7 @@ INLINE __u32 answer_arp(void *ctx, int program, const struct lb_node *node, cons
 	if (frame_write(ctx, program, packet->l3, &answer, sizeof(answer)) ||
 	    frame_write(ctx, program, 0, &macs, sizeof(macs)))
 		return XLB_VERDICT_ERROR;
+	count_answer(vip->vip_id);
 	return XLB_VERDICT_ARP_REPLY;
 }
 
@@ -280,6 +281,7 @@ INLINE __u32 answer_nd(void *ctx, int program, const struct lb_node *node, const
 	if (frame_write(ctx, program, packet->l3, &answer, sizeof(answer)) ||
 	    frame_write(ctx, program, 0, &macs, sizeof(macs)))
 		return XLB_VERDICT_ERROR;
+	count_answer(vip->vip_id);
 	return XLB_VERDICT_ND_REPLY;
 }
 

@@ -132,6 +132,14 @@ INLINE void report(int program, const struct packet *packet, __u32 verdict, __u3
 	xlb_report(packet, (__u32)program, verdict, kind);
 }
 
+INLINE void count_answer(__u32 vip_id)
+{
+	struct lb_vip_stats *stats = bpf_map_lookup_elem(&xlb_vip_stats, &vip_id);
+
+	if (stats)
+		stats->answers++;
+}
+
 INLINE struct lb_svc_stats *service_stats(__u32 service_id)
 {
 	return bpf_map_lookup_elem(&xlb_svc_stats, &service_id);

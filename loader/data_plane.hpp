@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "maps/abi.h"
+#include "userspace/core/address.hpp"
 #include "userspace/core/plan.hpp"
 #include "userspace/core/result.hpp"
 #include "userspace/core/tables.hpp"
@@ -39,9 +40,15 @@ struct ServiceCounters {
   lb_svc_stats stats{};
 };
 
+struct VipCounters {
+  Address vip;
+  lb_vip_stats stats{};
+};
+
 struct Counters {
   std::vector<lb_counter> verdicts;  // indexed by enum xlb_verdict, summed over CPUs
   std::vector<ServiceCounters> services;
+  std::vector<VipCounters> vips;  // of which there is something to tell
 };
 
 struct FlowRow {

@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <iterator>
+#include <map>
 #include <optional>
 #include <set>
 #include <utility>
@@ -82,6 +83,8 @@ void add(lb_svc_stats& sum, const lb_svc_stats& one) {
   sum.flows += one.flows;
 }
 
+void add(lb_vip_stats& sum, const lb_vip_stats& one) { sum.answers += one.answers; }
+
 template <typename Value>
 Value sum(const std::vector<Value>& by_cpu) {
   Value total{};
@@ -133,7 +136,8 @@ Result<KernelTables> KernelTables::open(const std::string& pin_dir) {
   open(maps.node, "xlb_node") && open(maps.links, "xlb_links") && open(maps.peers, "xlb_peers") &&
       open(maps.peer_macs, "xlb_peer_macs") && open(maps.vips, "xlb_vips") && open(maps.services, "xlb_services") && open(maps.slots, "xlb_slots") && open(maps.backends, "xlb_backends") &&
       open(maps.sources, "xlb_sources") && open(maps.flows, "xlb_flows") && open(maps.half_open, "xlb_half_open") &&
-      open(maps.verdicts, "xlb_counters") && open(maps.service_stats, "xlb_svc_stats");
+      open(maps.verdicts, "xlb_counters") && open(maps.service_stats, "xlb_svc_stats") &&
+      open(maps.vip_stats, "xlb_vip_stats");
   if (failed) return *failed;
   return KernelTables(std::move(maps));
 }
@@ -276,6 +280,14 @@ Result<Counters> KernelTables::counters() const {
   if (!done) return done.error();
   done = maps_.service_stats.each([&](std::uint32_t id, const std::vector<lb_svc_stats>& by_cpu) {
     if (installed.contains(id)) counters.services.push_back({id, sum(by_cpu)});
+  });
+  if (!done) return done.error();
+  std::map<std::uint32_t, Address> vips;
+  done = maps_.vips.each([&](const lb_addr& vip, const lb_vip& row) { vips.emplace(row.vip_id, Address::from_abi(vip)); });
+  if (!done) return done.error();
+  done = maps_.vip_stats.each([&](std::uint32_t id, const std::vector<lb_vip_stats>& by_cpu) {
+    const lb_vip_stats stats = sum(by_cpu);
+    if (const auto vip = vips.find(id); vip != vips.end() && stats.answers != 0) counters.vips.push_back({vip->second, stats});
   });
   if (!done) return done.error();
   return counters;

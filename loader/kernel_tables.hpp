@@ -66,6 +66,7 @@ class KernelTables {
     BpfMap<lb_flow_key, lb_flow> half_open;
     PerCpuArray<lb_counter> verdicts;
     PerCpuArray<lb_svc_stats> service_stats;
+    PerCpuArray<lb_vip_stats> vip_stats;
   };
   explicit KernelTables(Maps maps) : maps_(std::move(maps)) {}
   // Mapped when first needed: whoever asks for counters does not need its 2,048 pages.

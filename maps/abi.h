@@ -107,7 +107,7 @@ XLB_ASSERT_SIZE(struct lb_link, 24);
 struct lb_vip {
 	__u64 owned_epoch; /* equals lb_node.epoch: this node answers ARP and ND; 0: it does not */
 	__u64 claim_epoch; /* of the claim between nodes; kept here so that a restarted daemon adopts it */
-	__u32 vip_id;      /* never 0 */
+	__u32 vip_id;      /* index of xlb_vip_stats, never 0 */
 	__u32 flags;
 	__u32 link_mask;   /* bits of the links it is announced on */
 	__u32 healthy;     /* number of usable backends of all its services */
@@ -364,7 +364,7 @@ struct lb_local {
 };
 XLB_ASSERT_SIZE(struct lb_local, 24);
 
-/* ---- xlb_counters, xlb_svc_stats (per CPU) ------------------------------------------------------------------------ */
+/* ---- xlb_counters, xlb_svc_stats, xlb_vip_stats (per CPU) --------------------------------------------------------- */
 
 /* VERDICT(name, outcome, text): see verdicts.def */
 #define VERDICT(name, outcome, text) XLB_VERDICT_##name,
@@ -388,6 +388,11 @@ struct lb_svc_stats {
 	__u64 flows; /* new flows */
 };
 XLB_ASSERT_SIZE(struct lb_svc_stats, 40);
+
+struct lb_vip_stats {
+	__u64 answers; /* to ARP requests and neighbour solicitations */
+};
+XLB_ASSERT_SIZE(struct lb_vip_stats, 8);
 
 /* xlb_budget index */
 #define XLB_BUDGET_REJECT 0u /* lb_node.reject_per_second */

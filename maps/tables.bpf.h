@@ -137,6 +137,13 @@ struct {
 
 struct {
 	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	__uint(max_entries, XLB_MAX_VIPS + 1); /* index is the VIP's id */
+	__type(key, __u32);
+	__type(value, struct lb_vip_stats);
+} xlb_vip_stats SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
 	__uint(max_entries, XLB_BUDGETS);
 	__type(key, __u32);
 	__type(value, struct lb_budget);

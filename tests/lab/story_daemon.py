@@ -159,8 +159,10 @@ class Daemon(Story):
         self.tutorial()
         self.run_daemon()
         eventually("the page", lambda: metrics.served(self.node))
+        self.lan.forget_neighbours()
         for _ in range(7):
             http(self.lan, FIRST_VIP)
+        who_has(self.lan, FIRST_VIP, "0.0.0.0")
         time.sleep(1.1)  # a page is kept for a second
         page = metrics.page(self.node)
         lines = dict(line.rsplit(" ", 1) for line in page.splitlines() if not line.startswith("#"))
@@ -172,6 +174,8 @@ class Daemon(Story):
         self.assertEqual(lines['metallb_allocator_ipv4_addresses_in_use_total{pool="ipaddresspool"}'], "1")
         self.assertEqual(lines[f'metallb_speaker_announced{{service="default/traefik",protocol="layer2",node="pi1",ip="{FIRST_VIP}"}}'],
                          "1")
+        self.assertEqual(lines[f'metallb_layer2_requests_received{{ip="{FIRST_VIP}"}}'], lines['xdp_lb_verdict_packets_total{verdict="arp_reply",outcome="answer"}'])
+        self.assertGreaterEqual(int(lines[f'metallb_layer2_responses_sent{{ip="{FIRST_VIP}"}}']), 2)
         self.assertEqual(lines["metallb_k8s_client_config_stale_bool"], "0")
         self.assertEqual(lines["xdp_lb_vips_owned"], "2")
         self.assertEqual(lines["xdp_lb_peers"], "0")

@@ -67,6 +67,7 @@ constexpr MapRow kMaps[] = {
     {"xlb_local", sizeof(lb_local_key), sizeof(lb_local)},
     {"xlb_counters", 4, sizeof(lb_counter)},
     {"xlb_svc_stats", 4, sizeof(lb_svc_stats)},
+    {"xlb_vip_stats", 4, sizeof(lb_vip_stats)},
     {"xlb_budget", 4, sizeof(lb_budget)},
 };
 

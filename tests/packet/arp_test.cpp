@@ -46,6 +46,14 @@ TEST_P(ArpTest, BroadcastRequestForAnOwnedVipIsAnswered) {
   EXPECT_TRUE(fate.after.events.empty());
 }
 
+TEST_P(ArpTest, AnswersAreCountedForEachVip) {
+  receive(request(client, vip));
+  receive(request(client, other_vip));
+  const Fate fate = receive(request(client, other_vip));
+  EXPECT_EQ(fate.after.answers[kVipId], 1u);
+  EXPECT_EQ(fate.after.answers[kOtherVipId], 2u);
+}
+
 TEST_P(ArpTest, UnicastRequestToOurMacIsAnswered) {
   expect_reply(receive(request(client, vip, own_mac)), client, vip, own_mac);
 }

@@ -7,6 +7,7 @@
 
 #include <cstring>
 #include <ctime>
+#include <numeric>
 
 namespace xlb {
 namespace {
@@ -323,6 +324,8 @@ void PacketTest::expect_one_verdict(const Fate& fate, enum xlb_verdict verdict) 
   const auto counted = fate.verdicts();
   EXPECT_TRUE(counted.size() == 1 && counted[0] == verdict) << "expected one " << verdict_name(verdict) << "\n"
                                                             << describe(fate.before, fate.after);
+  const auto answers = [](const Traces& traces) { return std::accumulate(traces.answers.begin(), traces.answers.end(), std::uint64_t{0}); };
+  EXPECT_EQ(answers(fate.after) - answers(fate.before), verdict == XLB_VERDICT_ARP_REPLY || verdict == XLB_VERDICT_ND_REPLY ? 1u : 0u);
 }
 
 void PacketTest::expect_ignored(const Packet& packet) {

@@ -23,6 +23,7 @@ namespace xlb {
 namespace {
 
 constexpr std::uint32_t kSmallTable = 16384;  // LRU tables below this evict early
+constexpr std::uint32_t kVips = 3;  // ids 0 to 2; no VIP has 0
 constexpr std::uint32_t kServices = 256, kSlots = 65536, kBackends = 1024;
 
 // A table operation of a test that fails is a broken test rig, not a finding.
@@ -206,6 +207,10 @@ void Rig::reset() {
   for (std::uint32_t verdict = 0; verdict < XLB_VERDICT_COUNT; verdict++) {
     const std::vector<lb_counter> none(cpus);
     update("xlb_counters", &verdict, none.data());
+  }
+  for (std::uint32_t id = 0; id < kVips; id++) {
+    const std::vector<lb_vip_stats> none(cpus);
+    update("xlb_vip_stats", &id, none.data());
   }
   for (std::uint32_t budget = 0; budget < XLB_BUDGETS; budget++) {
     const std::vector<lb_budget> none(cpus);
@@ -393,6 +398,12 @@ Traces Rig::traces() {
       out.counters[verdict].packets += each.packets;
       out.counters[verdict].bytes += each.bytes;
     }
+  }
+  out.answers.resize(kVips);
+  std::vector<lb_vip_stats> answers(cpus);
+  for (std::uint32_t id = 0; id < kVips; id++) {
+    must(bpf_map_lookup_elem(map_file("xlb_vip_stats"), &id, answers.data()) == 0, "read xlb_vip_stats");
+    for (const lb_vip_stats& each : answers) out.answers[id] += each.answers;
   }
   std::vector<lb_svc_stats> stats(cpus);
   std::vector<std::uint32_t> services = used_services_;

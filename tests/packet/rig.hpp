@@ -56,6 +56,7 @@ using Table = std::map<Key, Value, BytesLess<Key>>;
 struct Traces {
   std::vector<lb_counter> counters;  // by verdict, summed over CPUs
   std::map<std::uint32_t, lb_svc_stats> services;
+  std::vector<std::uint64_t> answers;  // to ARP and ND, by VIP id; of the first few
   Table<lb_flow_key, lb_flow> flows, half_open;
   Table<lb_frag_key, lb_frag> fragments;
   Table<lb_affinity_key, lb_affinity> affinity;

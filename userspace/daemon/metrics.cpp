@@ -136,6 +136,13 @@ void Metrics::of_traffic(MetricsText& metrics, const Counters& counters) const {
   each("xdp_lb_service_bytes_total", "Bytes of a service's port.", "in", &lb_svc_stats::bytes_in);
   each("", "", "out", &lb_svc_stats::bytes_out, false);
   each("xdp_lb_service_flows_total", "Flows that began.", "", &lb_svc_stats::flows);
+
+  // The programs answer each request that is this node's to answer, so MetalLB's two figures are one here.
+  for (const auto& [name, help] : {std::pair("metallb_layer2_requests_received", "ARP requests and neighbour solicitations about an address that this node answers for."),
+                                   std::pair("metallb_layer2_responses_sent", "Answers to them.")}) {
+    metrics.family(name, Kind::counter, help);
+    for (const VipCounters& entry : counters.vips) metrics.sample({{"ip", entry.vip.text()}}, std::uint64_t{entry.stats.answers});
+  }
 }
 
 void Metrics::of_passes(MetricsText& metrics) const {

@@ -24,6 +24,7 @@ class CountingDataPlane : public fake::DataPlane {
     counters.verdicts[1] = {5, 600};
     counters.services.push_back({1, {1, 2, 3, 4, 5}});
     counters.services.push_back({9, {1, 1, 1, 1, 1}});  // nobody's any more
+    counters.vips.push_back({address("192.168.0.200"), {7}});
     return counters;
   }
 };
@@ -77,7 +78,8 @@ TEST(MetricsTest, TheNamesOfMetalLBAndOurs) {
         "metallb_allocator_ipv6_addresses_total{pool=\"home\"} 2\n", "metallb_allocator_ipv6_addresses_in_use_total{pool=\"home\"} 1\n",
         "metallb_k8s_client_config_loaded_bool 1\n", "metallb_k8s_client_config_stale_bool 1\n",
         "metallb_speaker_announced{service=\"default/web\",protocol=\"layer2\",node=\"pi1\",ip=\"192.168.0.200\"} 1\n",
-        "metallb_layer2_gratuitous_sent{ip=\"192.168.0.200\"} 2\n", "xdp_lb_vips 2\n", "xdp_lb_vips_owned 1\n",
+        "metallb_layer2_gratuitous_sent{ip=\"192.168.0.200\"} 2\n", "metallb_layer2_requests_received{ip=\"192.168.0.200\"} 7\n",
+        "metallb_layer2_responses_sent{ip=\"192.168.0.200\"} 7\n", "xdp_lb_vips 2\n", "xdp_lb_vips_owned 1\n",
         "xdp_lb_conflict_frames_total{ip=\"192.168.0.200\"} 1\n",
         "xdp_lb_service_backends{service=\"default/web\",state=\"healthy\"} 2\n",
         "xdp_lb_service_backends{service=\"default/web\",state=\"draining\"} 1\n", "xdp_lb_table_rows{table=\"xlb_vips\"} 2\n",

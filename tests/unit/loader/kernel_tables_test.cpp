@@ -424,8 +424,15 @@ TEST_F(KernelTablesTest, CountersAreSumsOverCpusOfInstalledServices) {
   for (const std::uint32_t id : {12U, 63U}) {
     ASSERT_EQ(bpf_map_update_elem(raw("xlb_svc_stats").get(), &id, stats.data(), BPF_ANY), 0);
   }
+  const auto vips = first_tables().vips;
+  std::vector<lb_vip_stats> answers(cpus, lb_vip_stats{2});
+  for (const std::uint32_t id : {vips.begin()->second.vip_id, 4000U})
+    ASSERT_EQ(bpf_map_update_elem(raw("xlb_vip_stats").get(), &id, answers.data(), BPF_ANY), 0);
   const auto counters = tables.counters();
   ASSERT_TRUE(counters) << counters.error().text;
+  ASSERT_EQ(counters->vips.size(), 1U) << "4000 is nobody's, and of the others there is nothing to tell";
+  EXPECT_EQ(counters->vips[0].vip, vips.begin()->first);
+  EXPECT_EQ(counters->vips[0].stats.answers, 2 * cpus);
   ASSERT_EQ(counters->verdicts.size(), XLB_VERDICT_COUNT);
   const std::uint64_t triangle = cpus * (cpus + 1) / 2;
   for (std::uint32_t i = 0; i < XLB_VERDICT_COUNT; ++i) {
