@@ -174,7 +174,8 @@ class Daemon(Story):
         self.assertEqual(lines['metallb_allocator_ipv4_addresses_in_use_total{pool="ipaddresspool"}'], "1")
         self.assertEqual(lines[f'metallb_speaker_announced{{service="default/traefik",protocol="layer2",node="pi1",ip="{FIRST_VIP}"}}'],
                          "1")
-        self.assertEqual(lines[f'metallb_layer2_requests_received{{ip="{FIRST_VIP}"}}'], lines['xdp_lb_verdict_packets_total{verdict="arp_reply",outcome="answer"}'])
+        self.assertEqual(lines[f'metallb_layer2_requests_received{{ip="{FIRST_VIP}"}}'],
+                         lines['xdp_lb_verdict_packets_total{verdict="arp_reply",outcome="answer"}'])
         self.assertGreaterEqual(int(lines[f'metallb_layer2_responses_sent{{ip="{FIRST_VIP}"}}']), 2)
         self.assertEqual(lines["metallb_k8s_client_config_stale_bool"], "0")
         self.assertEqual(lines["xdp_lb_vips_owned"], "2")
