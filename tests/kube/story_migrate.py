@@ -6,6 +6,7 @@ One cluster, one story: the tests are its chapters, in the order of their number
 
 from __future__ import annotations
 
+import json
 import signal
 import subprocess
 import time
@@ -134,6 +135,15 @@ class Migrate(NodesStory):
             self.assertIn(vip, said)
         self.assertIn("Nothing was changed", said)
         self.assertIn("helm uninstall metallb", said)
+        plan = json.loads(self.migrate("-o", "json").stdout)
+        self.assertEqual(self.versions(), before)
+        self.assertEqual({vip["vip"]: vip["services"] for vip in plan["vips"]},
+                         {vip: [f"default/{name}"] for name, vip in SERVICES.items()})
+        self.assertEqual([plan["refusals"], plan["controller"]["stopped"], plan["namespace"]], [[], False, NAMESPACE])
+        self.assertTrue(all(vip["from"] and not vip["taken_over"] for vip in plan["vips"]), plan["vips"])
+        refused = self.migrate("-o", "json", "--yes", check=False)
+        self.assertEqual(refused.returncode, 2, refused)
+        self.assertIn("leave -o out", refused.stderr)
 
     def test_3_what_fails_in_the_middle_is_undone(self) -> None:
         # After the others: no node can take it, because it is in no subnet of theirs.

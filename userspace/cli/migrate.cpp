@@ -9,6 +9,7 @@
 
 #include "userspace/cli/cluster_client.hpp"
 #include "userspace/cli/command.hpp"
+#include "userspace/cli/render.hpp"
 #include "userspace/config/kubeconfig.hpp"
 #include "userspace/core/migration.hpp"
 #include "userspace/daemon/clock.hpp"
@@ -186,6 +187,40 @@ void show_next(const MigrationPlan& plan) {
   for (const std::string& command : plan.next) std::cout << "  " << command << "\n";
 }
 
+Json names(const std::vector<ObjectName>& objects) {
+  Json list = Json::array();
+  for (const ObjectName& name : objects) list.push_back(name.text());
+  return list;
+}
+
+// The same for programs.
+Json plan_document(const MigrationFacts& facts, const MigrationPlan& plan) {
+  Json definitions = Json::array(), vips = Json::array(), controller;
+  for (const Definition& definition : plan.adopt) definitions.push_back({{"name", definition.name}, {"release", definition.release}});
+  if (plan.controller)
+    controller = {{"name", plan.controller->name.text()}, {"replicas", plan.controller->replicas}, {"stopped", plan.stopped}};
+  for (const VipTakeover& vip : plan.vips) {
+    Json services = Json::array();
+    for (const AddressUser& user : vip.lease.users) services.push_back(user.service.text());
+    vips.push_back({{"vip", vip.lease.address.text()},
+                    {"services", services},
+                    {"pool", vip.pool},
+                    {"from", vip.from},
+                    {"to", vip.taken_by},
+                    {"taken_over", vip.claimed}});
+  }
+  return {{"metallb_namespace", facts.metallb_ns},
+          {"namespace", facts.own_ns},
+          {"refusals", plan.refusals},
+          {"notes", plan.notes},
+          {"keep_definitions", definitions},
+          {"copy_pools", names(plan.copy_pools)},
+          {"copy_advertisements", names(plan.copy_advertisements)},
+          {"controller", controller},
+          {"vips", vips},
+          {"next", plan.next}};
+}
+
 // ---- doing -------------------------------------------------------------------------------------------------------
 
 class Migration {
@@ -342,8 +377,11 @@ class Migration {
   std::chrono::milliseconds patience_;
 };
 
-int migrate(const MigrateArguments& arguments) {
+int migrate(const MigrateArguments& arguments, const Context& context) {
   const std::string doing = "migrate";
+  if (context.document() && (arguments.yes || arguments.undo))
+    return usage(Error{doing + ": -o json and yaml print the plan; " + (arguments.undo ? "--undo" : "--yes") +
+                       " says what it does as it does it: leave -o out"});
   auto patience = parse_duration(arguments.patience);
   if (!patience) return usage(patience.error().in(doing + ": --patience"));
   if (arguments.kubeconfig.empty())
@@ -366,6 +404,10 @@ int migrate(const MigrateArguments& arguments) {
     return kDone;
   }
   const MigrationPlan plan = plan_migration(*facts);
+  if (context.document()) {
+    print_document(std::cout, plan_document(*facts, plan), context.output);
+    return plan.refusals.empty() ? kDone : kFailed;
+  }
   show(*facts, plan);
   if (!plan.refusals.empty()) {
     for (const std::string& refusal : plan.refusals) std::cerr << "xdp-lb: migrate: " << refusal << "\n";
@@ -407,7 +449,8 @@ void add_migrate(CLI::App& app, Context& context) {
   command->add_option("--patience", arguments->patience, "A VIP that no node has taken within that time is a failure (30s)");
   auto* yes = command->add_flag("--yes", arguments->yes, "Do it; what fails is undone");
   command->add_flag("--undo", arguments->undo, "Give everything back to MetalLB")->excludes(yes);
-  command->callback([&context, arguments] { context.action = [arguments] { return migrate(*arguments); }; });
+  add_output(*command, context);
+  command->callback([&context, arguments] { context.action = [&context, arguments] { return migrate(*arguments, context); }; });
 }
 
 }  // namespace xlb
