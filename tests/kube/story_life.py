@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import shutil
 import signal
+import time
 import unittest
 
 from lab.faults import Faults
@@ -53,6 +54,28 @@ class Life(NodesStory):
         self.wait_for("third", ["192.168.0.202"], within=60)
         self.start(leader)
         self.assertEqual(self.addresses("web"), [FIRST_VIP])
+
+    def test_daemons_that_start_know_less_than_their_tables(self) -> None:
+        """What a node has on its disk is some seconds older than what it serves; the API server knows better."""
+        self.control.apply(pool("home", POOL), ADVERTISEMENT)
+        self.service("before")
+        before = self.until("it has an address", lambda: self.addresses("before"))[0]  # type: ignore[index]
+        self.until("it is kept", lambda: all(before in self.kept(node) for node in self.lab.nodes), within=30)
+        old = {node: self.kept(node) for node in self.lab.nodes}
+        self.service("young")
+        vip = self.until("it has an address", lambda: self.addresses("young"))[0]  # type: ignore[index]
+        self.until("a server answers", lambda: self.answers(self.lab.lan, vip))
+        self.until("it is kept soon", lambda: all(vip in self.kept(node) for node in self.lab.nodes), within=5)
+        load = Load(self.lab.lan, vip, threads=1).start()
+        for node in self.lab.nodes:
+            self.daemons[node].kill()
+            self.daemons[node].wait(10)
+            (node.config_dir / "api.json").write_text(old[node])
+            self.start(node)
+            time.sleep(1)
+        load.stop()
+        self.assertEqual(dict(load.errors), {}, f"{load}\n{self.logs()}")
+        self.assertLess(load.slowest, 0.9, f"a packet was lost, and sent again after a second: {load}\n{self.logs()}")
 
     def test_a_cordoned_node_hands_over_until_it_is_uncordoned(self) -> None:
         self.control.apply(pool("home", POOL), ADVERTISEMENT)

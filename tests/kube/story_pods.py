@@ -83,13 +83,19 @@ class Pods(unittest.TestCase):
     def test_pods_are_replaced_and_clients_do_not_notice(self) -> None:
         for name in self.chart.machines:
             self.chart.kill(name)
-            for _ in range(10):
-                http(self.lab.lan, FIRST_VIP, timeout=3)
+            self.ten_requests(f"{name} is gone")
             self.chart.start(name)
-            for _ in range(10):
-                http(self.lab.lan, FIRST_VIP, timeout=3)
+            self.ten_requests(f"{name} starts")
             eventually(f"{name} is there again", lambda: self.chart.alive(name) and "eth0" in self.chart.run(name, "status"), within=30)
         self.assertEqual(self.external_address(), FIRST_VIP)
+
+    def ten_requests(self, when: str) -> None:
+        for number in range(10):
+            try:
+                http(self.lab.lan, FIRST_VIP, timeout=3)
+            except OSError as broken:
+                shown = "".join(f"--- {node}\n{node.lb('stats', check=False).stdout}" for node in self.lab.nodes)
+                raise AssertionError(f"{when}, request {number}: {broken}\n{shown}{self.chart.logs()}") from None
 
     def test_the_hook_before_a_stop_leaves_a_node_alone_that_is_not_being_emptied(self) -> None:
         for name, pod in self.control.pods_of("xdp-lb", NAMESPACE).items():

@@ -83,14 +83,14 @@ Result<Json> ask_cluster(const Context& context, const std::string& doing, Deman
   return json;
 }
 
-Result<Outcome> change(const Context& context, const std::string& doing, Demand demand) {
+Result<Outcome> change(const Context& context, const std::string& doing, Demand demand, const PassOptions& options) {
   if (auto allowed = require_capabilities(doing); !allowed) return allowed.error();
   auto answer = ask(context, doing, demand);
   if (!answer) return answer.error();
   if (!*answer) {
     auto node = open_node(context, doing);
     if (!node) return node.error();
-    auto outcome = execute(make_request(context.settings, std::move(demand)), **node, PassOptions{});
+    auto outcome = execute(make_request(context.settings, std::move(demand)), **node, options);
     if (!outcome) return outcome.error().in(doing);
     return outcome;
   }

@@ -70,7 +70,7 @@ Result<std::optional<Answer>> ask(const Context& context, const std::string& doi
 // What it says of the cluster (cluster_document.hpp). null: no daemon runs, it keeps no peers, or it does not know this.
 Result<Json> ask_cluster(const Context& context, const std::string& doing, Demand demand);
 // Through the daemon where one runs, else on the spot. `touches_kernel`: refuse early without the capabilities.
-Result<Outcome> change(const Context& context, const std::string& doing, Demand demand);
+Result<Outcome> change(const Context& context, const std::string& doing, Demand demand, const PassOptions& options = PassOptions{});
 // What the outcome means, in sentences; warnings on standard error.
 void tell(const Outcome& outcome);
 int changed(const Result<Outcome>& outcome);  // tell or fail

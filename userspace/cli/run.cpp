@@ -79,7 +79,10 @@ int run(const Context& context, const RunArguments& arguments) {
   if (!arguments.attach.empty()) {
     auto interface = named_interface(context, "run", arguments.attach);
     if (!interface) return fail(interface.error().in("run --attach " + arguments.attach));
-    auto outcome = change(context, "run --attach " + *interface, AttachWish{*interface, arguments.mode, std::nullopt});
+    // The daemon's first pass knows better than the disk what the API server declares.
+    PassOptions options;
+    options.pass_follows = true;
+    auto outcome = change(context, "run --attach " + *interface, AttachWish{*interface, arguments.mode, std::nullopt}, options);
     if (!outcome) return fail(outcome.error());
   }
   auto edges = open_edges(context.settings);

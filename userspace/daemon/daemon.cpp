@@ -29,7 +29,9 @@ constexpr auto kPassesApart = 250ms;    // at least, however busy the machine is
 constexpr auto kMend = 60s;             // the tables are compared with what they should hold, whoever else touched them
 constexpr auto kRetry = 2s;             // after a pass that failed
 constexpr auto kPlaceWaitMost = 60s;
+constexpr auto kApiAwaited = 500ms;     // at the start: what the API server says is newer than what was kept of it
 constexpr auto kApiKept = 10s;          // between two writes of what the API server declares
+constexpr auto kAddressesKept = 1s;     // the same, when Services have other addresses
 constexpr auto kLockAgain = 50ms;       // a command that was there before us is changing the node
 constexpr auto kReasked = 60s;          // does somebody still answer for the addresses that were not taken for it?
 constexpr auto kConflictSaid = 60s;     // one line a minute for each address and MAC
@@ -175,7 +177,7 @@ Result<void> Daemon::hear_api_server(std::optional<KubernetesSettings> settings)
   if (!disk) return disk.error();
   api_disk_ = std::move(*disk);
   auto made = Kubernetes::start(loop_, log_, std::move(*settings), [this] {
-    wish_pass(0ms);
+    begun_ ? wish_pass(0ms) : begin(0ms);
     keep_api_facts();
   });
   if (!made) return made.error();
@@ -185,14 +187,16 @@ Result<void> Daemon::hear_api_server(std::optional<KubernetesSettings> settings)
   return {};
 }
 
-// Not at every change: endpoints come and go all day, and an SD card has so many writes.
+// Not at every change: endpoints come and go all day, and an SD card has so many writes. Addresses are what others see.
 void Daemon::keep_api_facts() {
   api_unkept_ = true;
   loop_.cancel(api_timer_);
-  api_timer_ = loop_.at(std::max(Clock::now() + kSettle, api_kept_at_ + kApiKept), [this] {
+  const auto apart = kubernetes_->facts()->given == kept_addresses_ ? Clock::duration(kApiKept) : Clock::duration(kAddressesKept);
+  api_timer_ = loop_.at(std::max(Clock::now() + kSettle, api_kept_at_ + apart), [this] {
     api_kept_at_ = Clock::now();
     if (api_disk_->busy()) return keep_api_facts();
     api_unkept_ = false;
+    kept_addresses_ = kubernetes_->facts()->given;
     api_disk_->write([file = reconciler_.settings().api_file(), facts = kubernetes_->facts()] { return write_api_memory(file, *facts, boot_id()); },
                      [this](const Result<void>& kept) {
                        if (!kept) log_.say(Severity::warning, "api server's objects not kept", {{"reason", kept.error().text}});
@@ -233,11 +237,22 @@ void Daemon::on_signal() {
   }
 }
 
+// What was kept of the API server may be some seconds old. A daemon that takes over from another one leaves the tables as they
+// are until the server has told, or does not; without a server to ask it begins at once.
+void Daemon::begin(std::chrono::milliseconds in) {
+  loop_.cancel(begin_timer_);
+  begin_timer_ = loop_.at(Clock::now() + in, [this] {
+    begun_ = true;
+    pass();
+    for (const auto& [connection, line] : std::exchange(early_, {})) on_request(connection, line);
+    if (auto told = notify_manager("READY=1"); !told)
+      log_.say(Severity::warning, "service manager not told", {{"reason", told.error().text}});
+  });
+}
+
 Result<void> Daemon::run() {
   log_.say(Severity::info, "started", {{"node", reconciler_.settings().node}, {"pid", std::to_string(getpid())}});
-  pass();
-  if (auto told = notify_manager("READY=1"); !told)
-    log_.say(Severity::warning, "service manager not told", {{"reason", told.error().text}});
+  begin(kubernetes_ ? kApiAwaited : 0ms);
   watchdog_.start();
   auto result = loop_.run();
   if (auto told = notify_manager("STOPPING=1"); !told)
@@ -253,6 +268,7 @@ Result<void> Daemon::run() {
 }
 
 void Daemon::wish_pass(std::chrono::milliseconds in) {
+  if (!begun_) return;  // the first one sees whatever was wished for
   const auto when = std::max(Clock::now() + in, passed_at_ + kPassesApart);
   if (pass_at_ && *pass_at_ <= when) return;
   loop_.cancel(pass_timer_);
@@ -477,6 +493,10 @@ void Daemon::on_conflict(const lb_event& event) {
 }
 
 void Daemon::on_request(ControlServer::Connection connection, const std::string& line) {
+  if (!begun_) {
+    early_.emplace_back(connection, line);
+    return;
+  }
   const auto refuse = [&](const Error& error) {
     control_->send(connection, encode(error));
     control_->finish(connection);

@@ -6,8 +6,12 @@
 #include <cstdint>
 #include <memory>
 #include <set>
+#include <string>
+#include <utility>
+#include <vector>
 
 #include "loader/event_ring.hpp"
+#include "userspace/core/shared.hpp"
 #include "userspace/daemon/control.hpp"
 #include "userspace/daemon/disk_writer.hpp"
 #include "userspace/daemon/health_probes.hpp"
@@ -57,6 +61,7 @@ class Daemon {
   void on_answers();
   void on_health(const HealthTarget& target, const HealthState& state);
   void keep_health();
+  void begin(std::chrono::milliseconds in);
   void wish_pass(std::chrono::milliseconds in);
   void pass();
   void pass_failed(const Error& error);
@@ -93,15 +98,18 @@ class Daemon {
   std::unique_ptr<DiskWriter> api_disk_;
   Clock::time_point api_kept_at_{};  // its objects were written to the disk
   bool api_unkept_ = false;          // they are others by now
+  Shared<Assignments> kept_addresses_;
   std::unique_ptr<ControlServer> control_;
   std::unique_ptr<EventRing> events_;
   std::unique_ptr<DiskWriter> disk_;
   AnnouncementSchedule schedule_;
   int signals_ = -1;
   int manifests_ = -1;
+  bool begun_ = false;                        // the first pass was made
+  std::vector<std::pair<ControlServer::Connection, std::string>> early_;  // who asked before that
   std::optional<Clock::time_point> pass_at_;  // of the next one
   Clock::time_point passed_at_{};
-  Loop::Timer pass_timer_ = 0, announce_timer_ = 0, trace_timer_ = 0, api_timer_ = 0;
+  Loop::Timer pass_timer_ = 0, announce_timer_ = 0, trace_timer_ = 0, api_timer_ = 0, begin_timer_ = 0;
   std::chrono::milliseconds place_wait_{0};  // until missing veths are looked for again; doubles
   std::vector<LinkVips> owned_;
   std::map<ControlServer::Connection, std::uint32_t> tracers_;  // -> one packet of so many

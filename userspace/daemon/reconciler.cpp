@@ -550,6 +550,11 @@ Result<Outcome> Reconciler::attach(const AttachRequest& request, const PassOptio
                                  [&](const AttachedLink& link) { return link.interface == request.interface; });
     auto link = edges_.data_plane->attach(request);
     if (!link) return link.error();
+    if (had && options.pass_follows) {
+      Outcome attached;
+      attached.link = std::move(*link);
+      return attached;
+    }
     auto outcome = pass(options);
     if (!outcome) {
       if (had) return outcome.error();

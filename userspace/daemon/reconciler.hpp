@@ -41,6 +41,7 @@ struct PassOptions {
   // (Outcome::deferred) while the lock, the wire or, within the patience above, a neighbour is still to answer. What is
   // written elsewhere (write_by()) comes back half done.
   bool waits = true;
+  bool pass_follows = false;  // attach: where the interface is attached already, the tables are left to the caller's next pass
   std::chrono::steady_clock::time_point conflicts_since{};  // answers older than this are asked for again
 };
 

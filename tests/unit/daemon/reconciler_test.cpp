@@ -320,6 +320,23 @@ TEST_F(ReconcilerTest, AttachThatCannotBePutInForceIsTakenBack) {
   EXPECT_TRUE(world_.attached.empty());
 }
 
+// A daemon that starts knows little yet of what its predecessor has put in force.
+TEST_F(ReconcilerTest, AttachBeforeAPassLeavesTheTablesOfAnAttachedInterface) {
+  must_apply(pool("192.168.0.200-192.168.0.250") + "---\n" + service("web", "10.42.0.8"));
+  const Tables before = world_.tables;
+  ASSERT_EQ(before.vips.size(), 1u);
+  std::filesystem::remove_all(folder_.settings().manifests());
+  PassOptions options = kQuick;
+  options.pass_follows = true;
+  auto outcome = reconciler().attach({"eth0", AttachMode::automatic, {}, ""}, options);
+  ASSERT_TRUE(outcome) << outcome.error().text;
+  EXPECT_EQ(outcome->link->interface, "eth0");
+  EXPECT_EQ(world_.tables.vips.size(), 1u);
+  EXPECT_EQ(world_.tables.backends.size(), before.backends.size());
+  ASSERT_TRUE(reconciler().attach({"eth0", AttachMode::automatic, {}, ""}, kQuick));
+  EXPECT_TRUE(world_.tables.vips.empty());
+}
+
 TEST_F(ReconcilerTest, BadManifestsRefuseAttachBeforeItTouchesTheKernel) {
   world_.attached.clear();
   std::filesystem::create_directories(folder_.settings().manifests());
