@@ -247,13 +247,13 @@ void Daemon::begin(std::chrono::milliseconds in) {
     for (const auto& [connection, line] : std::exchange(early_, {})) on_request(connection, line);
     if (auto told = notify_manager("READY=1"); !told)
       log_.say(Severity::warning, "service manager not told", {{"reason", told.error().text}});
+    watchdog_.start();
   });
 }
 
 Result<void> Daemon::run() {
   log_.say(Severity::info, "started", {{"node", reconciler_.settings().node}, {"pid", std::to_string(getpid())}});
   begin(kubernetes_ ? kApiAwaited : 0ms);
-  watchdog_.start();
   auto result = loop_.run();
   if (auto told = notify_manager("STOPPING=1"); !told)
     log_.say(Severity::warning, "service manager not told", {{"reason", told.error().text}});
