@@ -143,6 +143,7 @@ Result<void> Daemon::watch_everything() {
        [this](ControlServer::Connection connection) {
          stop_trace(connection);
          waiting_.forget(connection);
+         std::erase_if(early_, [connection](const auto& asked) { return asked.first == connection; });
        }});
   if (!control) return control.error();
   control_ = std::move(*control);
