@@ -20,13 +20,13 @@ Result<std::vector<NamedText>> read_all(const std::vector<std::string>& files) {
   return documents;
 }
 
-int apply(const Context& context, const std::vector<std::string>& files) {
+int apply_files(const Context& context, const std::vector<std::string>& files) {
   auto documents = read_all(files);
   if (!documents) return fail(documents.error().in("apply"));
   return changed(change(context, "apply", ApplyRequest{std::move(*documents)}));
 }
 
-int remove(const Context& context, const std::vector<std::string>& files) {
+int delete_files(const Context& context, const std::vector<std::string>& files) {
   auto documents = read_all(files);
   if (!documents) return fail(documents.error().in("delete"));
   auto objects = object_ids(*documents);
@@ -59,8 +59,8 @@ void add_manifests(CLI::App& app, Context& context) {
         ->type_name("FILE");
     command->callback([&context, files, action] { context.action = [&context, files, action] { return action(context, *files); }; });
   };
-  add("apply", "Take manifests in, whole or not at all", apply);
-  add("delete", "Take out the objects that these manifests name", remove);
+  add("apply", "Take manifests in, whole or not at all", apply_files);
+  add("delete", "Take out the objects that these manifests name", delete_files);
   add("check", "Say whether apply would take these manifests, and change nothing", check);
 }
 

@@ -12,7 +12,7 @@ namespace xlb {
 
 namespace {
 
-int add(const Context& context, const std::string& name, const std::vector<std::string>& addresses) {
+int declare_peer(const Context& context, const std::string& name, const std::vector<std::string>& addresses) {
   const std::string doing = "peer add " + name;
   if (auto allowed = require_capabilities(doing); !allowed) return fail(allowed.error());
   auto manifests = read_manifests(context.settings.manifests());
@@ -43,7 +43,7 @@ int add(const Context& context, const std::string& name, const std::vector<std::
   return done;
 }
 
-int remove(const Context& context, const std::string& name) {
+int remove_peer(const Context& context, const std::string& name) {
   const std::string doing = "peer rm " + name;
   auto manifests = read_manifests(context.settings.manifests());
   if (!manifests) return fail(manifests.error().in(doing));
@@ -58,7 +58,7 @@ int remove(const Context& context, const std::string& name) {
   return done;
 }
 
-int list(const Context& context) {
+int list_peers(const Context& context) {
   auto manifests = read_manifests(context.settings.manifests());
   if (!manifests) return fail(manifests.error().in("peer ls"));
   auto cluster = ask_cluster(context, "peer ls", ClusterRequest{});
@@ -134,16 +134,16 @@ void add_peer(CLI::App& app, Context& context) {
       ->required();
   verb->add_option("IP", *addresses, "Its address on the LAN; one a family")->required()->expected(1, 2);
   verb->callback([&context, name, addresses] {
-    context.action = [&context, name, addresses] { return add(context, *name, *addresses); };
+    context.action = [&context, name, addresses] { return declare_peer(context, *name, *addresses); };
   });
 
   verb = noun->add_subcommand("rm", "Take a declared node away");
   verb->add_option("NAME", *name, "Name of the node")->required();
-  verb->callback([&context, name] { context.action = [&context, name] { return remove(context, *name); }; });
+  verb->callback([&context, name] { context.action = [&context, name] { return remove_peer(context, *name); }; });
 
   verb = noun->add_subcommand("ls", "List the peers, and whether they are there");
   add_output(*verb, context);
-  verb->callback([&context] { context.action = [&context] { return list(context); }; });
+  verb->callback([&context] { context.action = [&context] { return list_peers(context); }; });
 
   verb =
       noun->add_subcommand("key", "Make the key that the nodes share, where there is none, and say how to copy it");

@@ -19,7 +19,7 @@ struct PoolArguments {
   bool avoid_buggy_ips = false;
 };
 
-int add(const Context& context, const PoolArguments& arguments) {
+int declare_pool(const Context& context, const PoolArguments& arguments) {
   Pool pool;
   pool.name = {kPoolNamespace, arguments.name};
   pool.auto_assign = !arguments.no_auto_assign;
@@ -35,7 +35,7 @@ int add(const Context& context, const PoolArguments& arguments) {
                         ApplyRequest{{{source, to_yaml(pool)}, {source, to_yaml(advertisement)}}}));
 }
 
-int remove(const Context& context, const std::string& name) {
+int remove_pool(const Context& context, const std::string& name) {
   const std::string doing = "pool rm " + name;
   auto manifests = read_manifests(context.settings.manifests());
   if (!manifests) return fail(manifests.error().in(doing));
@@ -77,7 +77,7 @@ Result<Observation> declared(const Context& context) {
   return seen;
 }
 
-int list(const Context& context) {
+int list_pools(const Context& context) {
   auto seen = declared(context);
   if (!seen) return fail(seen.error().in("pool ls"));
   const Json pools = pools_json(*seen);
@@ -88,7 +88,7 @@ int list(const Context& context) {
   return kDone;
 }
 
-int show(const Context& context, const std::string& name) {
+int show_pool(const Context& context, const std::string& name) {
   auto seen = declared(context);
   if (!seen) return fail(seen.error().in("pool show " + name));
   for (const Pool& pool : seen->objects.pools) {
@@ -126,20 +126,20 @@ void add_pool(CLI::App& app, Context& context) {
       ->allow_extra_args(false);
   verb->add_flag("--no-auto-assign", arguments->no_auto_assign, "Give addresses only to services that ask for this pool");
   verb->add_flag("--avoid-buggy-ips", arguments->avoid_buggy_ips, "Leave out IPv4 addresses that end in .0 or .255");
-  verb->callback([&context, arguments] { context.action = [&context, arguments] { return add(context, *arguments); }; });
+  verb->callback([&context, arguments] { context.action = [&context, arguments] { return declare_pool(context, *arguments); }; });
 
   verb = noun->add_subcommand("rm", "Take a pool away; services that held its addresses get others, or none");
   verb->add_option("NAME", arguments->name, "Name of the pool")->required();
-  verb->callback([&context, arguments] { context.action = [&context, arguments] { return remove(context, arguments->name); }; });
+  verb->callback([&context, arguments] { context.action = [&context, arguments] { return remove_pool(context, arguments->name); }; });
 
   verb = noun->add_subcommand("ls", "List the pools and how full they are");
   add_output(*verb, context);
-  verb->callback([&context] { context.action = [&context] { return list(context); }; });
+  verb->callback([&context] { context.action = [&context] { return list_pools(context); }; });
 
   verb = noun->add_subcommand("show", "Show a pool and who holds its addresses");
   verb->add_option("NAME", arguments->name, "Name of the pool")->required();
   add_output(*verb, context);
-  verb->callback([&context, arguments] { context.action = [&context, arguments] { return show(context, arguments->name); }; });
+  verb->callback([&context, arguments] { context.action = [&context, arguments] { return show_pool(context, arguments->name); }; });
 }
 
 }  // namespace xlb

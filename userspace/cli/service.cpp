@@ -11,7 +11,7 @@ namespace xlb {
 
 namespace {
 
-int add(const Context& context, const ServiceArguments& arguments) {
+int declare_service(const Context& context, const ServiceArguments& arguments) {
   const std::string doing = "service add " + arguments.name;
   auto manifests = service_manifests(arguments);
   if (!manifests) return usage(manifests.error().in(doing));
@@ -32,7 +32,7 @@ int add(const Context& context, const ServiceArguments& arguments) {
   return changed(change(context, doing, std::move(request)));
 }
 
-int remove(const Context& context, const std::string& ns, const std::string& name) {
+int remove_service(const Context& context, const std::string& ns, const std::string& name) {
   const std::string doing = "service rm " + name;
   auto manifests = read_manifests(context.settings.manifests());
   if (!manifests) return fail(manifests.error().in(doing));
@@ -56,7 +56,7 @@ Result<Json> services(const Context& context, const std::string& doing) {
   return services_json(*seen, *judged);
 }
 
-int list(const Context& context) {
+int list_services(const Context& context) {
   auto json = services(context, "service ls");
   if (!json) return fail(json.error());
   if (context.document()) {
@@ -69,7 +69,7 @@ int list(const Context& context) {
   return kDone;
 }
 
-int show(const Context& context, const std::string& ns, const std::string& name) {
+int show_service(const Context& context, const std::string& ns, const std::string& name) {
   const std::string doing = "service show " + name;
   auto json = services(context, doing);
   if (!json) return fail(json.error());
@@ -133,23 +133,23 @@ void add_service(CLI::App& app, Context& context) {
               {"drop", static_cast<int>(UnknownPorts::drop)},
               {"fall-back", static_cast<int>(UnknownPorts::fall_back)}},
              [arguments](int what) { arguments->unknown_ports = static_cast<UnknownPorts>(what); });
-  verb->callback([&context, arguments] { context.action = [&context, arguments] { return add(context, *arguments); }; });
+  verb->callback([&context, arguments] { context.action = [&context, arguments] { return declare_service(context, *arguments); }; });
 
   verb = noun->add_subcommand("rm", "Take a service and its backends away; its address is free again");
   name_options(*verb);
   verb->callback([&context, arguments] {
-    context.action = [&context, arguments] { return remove(context, arguments->ns, arguments->name); };
+    context.action = [&context, arguments] { return remove_service(context, arguments->ns, arguments->name); };
   });
 
   verb = noun->add_subcommand("ls", "List the services");
   add_output(*verb, context);
-  verb->callback([&context] { context.action = [&context] { return list(context); }; });
+  verb->callback([&context] { context.action = [&context] { return list_services(context); }; });
 
   verb = noun->add_subcommand("show", "Show a service, its backends, and why it has no address or no backend");
   name_options(*verb);
   add_output(*verb, context);
   verb->callback([&context, arguments] {
-    context.action = [&context, arguments] { return show(context, arguments->ns, arguments->name); };
+    context.action = [&context, arguments] { return show_service(context, arguments->ns, arguments->name); };
   });
 }
 

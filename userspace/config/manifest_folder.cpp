@@ -16,7 +16,7 @@ namespace xlb {
 
 namespace {
 
-constexpr unsigned kMode = 0644;
+constexpr unsigned kManifestMode = 0644;
 constexpr std::size_t kFilesAtOnce = 32;        // that one apply makes; each costs a sync of the disk
 constexpr std::size_t kPackedBytes = 1U << 20;  // of a file that holds many objects
 constexpr std::size_t kLongestName = 200;       // of a file; with our prefix it stays below the 255 of file systems
@@ -37,7 +37,7 @@ struct Loaded {
   std::vector<std::string> warnings;
 };
 
-Error too_many(const std::filesystem::path& folder) {
+Error too_many_objects(const std::filesystem::path& folder) {
   return Error{"more than " + std::to_string(kMaxObjects) + " objects: that is beyond what one node serves"}.in(
       folder.string());
 }
@@ -45,7 +45,7 @@ Error too_many(const std::filesystem::path& folder) {
 Result<Loaded> load(const std::filesystem::path& path, DocumentMemory* memory = nullptr) {
   auto lock = FolderLock::shared(path);
   if (!lock) return lock.error();
-  DiskFolder folder(path, kMode);
+  DiskFolder folder(path, kManifestMode);
   auto texts = read_through_journal(folder, is_manifest, kMaxYamlBytes);
   if (!texts) return texts.error();
   Loaded loaded;
@@ -53,7 +53,7 @@ Result<Loaded> load(const std::filesystem::path& path, DocumentMemory* memory = 
     auto declared = declared_in(text, folder.path_of(name), loaded.warnings, memory);
     if (!declared) return declared.error();
     std::move(declared->begin(), declared->end(), std::back_inserter(loaded.declared));
-    if (loaded.declared.size() > kMaxObjects) return too_many(path);
+    if (loaded.declared.size() > kMaxObjects) return too_many_objects(path);
     std::vector<Document> documents = split_documents(text);
     loaded.files[name] = File{std::move(text), std::move(documents)};
   }
@@ -196,7 +196,7 @@ Result<PreparedChange> prepare_apply(const std::filesystem::path& path, const st
   if (!incoming) return incoming.error();
   auto loaded = load(path);
   if (!loaded) return loaded.error();
-  const DiskFolder folder(path, kMode);
+  const DiskFolder folder(path, kManifestMode);
   std::map<ObjectId, std::size_t> standing;
   for (std::size_t i = 0; i < loaded->declared.size(); ++i) standing[loaded->declared[i].id] = i;
 
@@ -220,7 +220,7 @@ Result<PreparedChange> prepare_apply(const std::filesystem::path& path, const st
     }
     prepared.report.push_back({one.id, change});
   }
-  if (after.size() > kMaxObjects) return too_many(path);
+  if (after.size() > kMaxObjects) return too_many_objects(path);
   auto objects = together(after);
   if (!objects) return objects.error();
   prepared.after = std::move(*objects);
@@ -234,7 +234,7 @@ Result<PreparedChange> prepare_apply(const std::filesystem::path& path, const st
 Result<PreparedChange> prepare_delete(const std::filesystem::path& path, const std::vector<ObjectId>& objects) {
   auto loaded = load(path);
   if (!loaded) return loaded.error();
-  const DiskFolder folder(path, kMode);
+  const DiskFolder folder(path, kManifestMode);
   PreparedChange prepared;
   Changed changed;
   std::vector<Declared> after = loaded->declared;
@@ -260,7 +260,7 @@ Result<PreparedChange> prepare_delete(const std::filesystem::path& path, const s
 Result<void> commit(const PreparedChange& change) {
   if (change.edits.empty()) return {};
   const std::filesystem::path path = change.edits.front().path.parent_path();
-  DiskFolder folder(path, kMode);
+  DiskFolder folder(path, kManifestMode);
   if (auto made = folder.make(); !made) return made;
   auto lock = FolderLock::alone(path);
   if (!lock) return lock.error();

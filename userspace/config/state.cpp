@@ -12,19 +12,19 @@ namespace {
 
 using Json = nlohmann::json;
 
-constexpr int kVersion = 1;
-constexpr unsigned kMode = 0600;
-constexpr std::size_t kMaxBytes = std::size_t{64} << 20;
+constexpr int kStateVersion = 1;
+constexpr unsigned kStateMode = 0600;
+constexpr std::size_t kStateMaxBytes = std::size_t{64} << 20;
 
-const char* const kAdvice =
+const char* const kStateAdvice =
     "move it aside (as state.json.damaged) and start again; services then take their addresses from what the kernel "
     "holds, or anew";
 
 Error unexpected(const std::string& where) {
-  return Error{"unexpected content at " + where + ": " + kAdvice};
+  return Error{"unexpected content at " + where + ": " + kStateAdvice};
 }
 
-Result<Address> address_of(const Json& value, const std::string& where) {
+Result<Address> state_address(const Json& value, const std::string& where) {
   if (!value.is_string()) return unexpected(where);
   auto address = parse_address(value.get<std::string>());
   if (!address) return unexpected(where);
@@ -44,7 +44,7 @@ Result<std::pair<ObjectName, Assignment>> assignment_of(const Json& entry, const
   std::pair<ObjectName, Assignment> out{{ns->get<std::string>(), name->get<std::string>()},
                                         {{}, pool->get<std::string>()}};
   for (const Json& item : *addresses) {
-    auto address = address_of(item, where);
+    auto address = state_address(item, where);
     if (!address) return address.error();
     out.second.addresses.push_back(*address);
   }
@@ -70,11 +70,11 @@ std::string encode_state(const State& state) {
   for (const auto& [address, who] : state.conflicts) conflicts[address.text()] = who;
   Json probed = Json::array();
   for (const Address& address : state.probed) probed.push_back(address.text());
-  return seal(kVersion, {{"held", held}, {"conflicts", conflicts}, {"probed", probed}});
+  return seal(kStateVersion, {{"held", held}, {"conflicts", conflicts}, {"probed", probed}});
 }
 
 Result<State> decode_state(std::string_view text) {
-  auto content = unseal(kVersion, text, kAdvice);
+  auto content = unseal(kStateVersion, text, kStateAdvice);
   if (!content) return content.error();
   const auto held = content->find("held");
   const auto conflicts = content->find("conflicts");
@@ -94,7 +94,7 @@ Result<State> decode_state(std::string_view text) {
     state.conflicts[*address] = who.get<std::string>();
   }
   for (const Json& item : *probed) {
-    auto address = address_of(item, "probed");
+    auto address = state_address(item, "probed");
     if (!address) return address.error();
     state.probed.insert(*address);
   }
@@ -103,8 +103,8 @@ Result<State> decode_state(std::string_view text) {
 
 Result<State> read_state(const std::filesystem::path& file, StateMemory* memory) {
   const auto [parent, name] = folder_and_name(file);
-  DiskFolder folder(parent, kMode);
-  auto text = folder.read(name, kMaxBytes);
+  DiskFolder folder(parent, kStateMode);
+  auto text = folder.read(name, kStateMaxBytes);
   if (!text) return text.error();
   if (!*text) return State{};
   if (memory != nullptr && !memory->text.empty() && memory->text == **text) return memory->state;
@@ -116,13 +116,13 @@ Result<State> read_state(const std::filesystem::path& file, StateMemory* memory)
 
 Result<void> write_state(const std::filesystem::path& file, const State& state) {
   const auto [parent, name] = folder_and_name(file);
-  DiskFolder folder(parent, kMode);
+  DiskFolder folder(parent, kStateMode);
   return replace_file(folder, name, encode_state(state));
 }
 
 Result<void> set_aside(const std::filesystem::path& file) {
   const auto [parent, name] = folder_and_name(file);
-  DiskFolder folder(parent, kMode);
+  DiskFolder folder(parent, kStateMode);
   if (auto renamed = folder.rename(name, name + ".damaged"); !renamed) return renamed;
   return folder.sync();
 }

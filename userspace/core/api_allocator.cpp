@@ -13,7 +13,7 @@ namespace {
 
 constexpr unsigned kOverwritesBorne = 2;
 
-std::string quoted(const std::vector<Address>& addresses) {
+std::string quoted_list(const std::vector<Address>& addresses) {
   std::string text;
   for (const Address& address : addresses) text += (text.empty() ? "\"" : " \"") + address.text() + "\"";
   return "[" + text + "]";
@@ -52,7 +52,7 @@ bool wants_address(const Service& service) {
 }
 
 // At most one of a family.
-void add(std::vector<Address>& addresses, const Address& address) {
+void add_once(std::vector<Address>& addresses, const Address& address) {
   const bool there = std::any_of(addresses.begin(), addresses.end(),
                                  [&](const Address& other) { return other.family() == address.family(); });
   if (!there) addresses.push_back(address);
@@ -63,10 +63,10 @@ std::vector<Address> held_by(const ApiService& service, const LeaseBook& book, c
   std::vector<Address> addresses;
   // In the order of the status, which other nodes and people see.
   for (const Address& address : service.ingress)
-    if (has(leased, address)) add(addresses, address);
-  for (const Address& address : leased) add(addresses, address);
+    if (has(leased, address)) add_once(addresses, address);
+  for (const Address& address : leased) add_once(addresses, address);
   for (const Address& address : service.ingress)
-    if (!book.leases.contains(address) && !book.unreadable.contains(address)) add(addresses, address);
+    if (!book.leases.contains(address) && !book.unreadable.contains(address)) add_once(addresses, address);
   return addresses;
 }
 
@@ -194,7 +194,7 @@ AllocatorOrders ApiAllocator::step(const Objects& objects, const ApiState& state
     }
     const std::vector<Address>& shown = api->second.ingress;
     if (contested(api->second)) {
-      const std::string why = "the address in the status is overwritten by somebody else with " + quoted(shown) +
+      const std::string why = "the address in the status is overwritten by somebody else with " + quoted_list(shown) +
                               ": is another load balancer running? (k3s: start the servers with --disable servicelb)";
       orders.refusals[service.name] = why;
       if (said_[uid] != why) orders.notices.push_back({service.name, uid, true, "LoadBalancerFailed", why});
@@ -276,7 +276,7 @@ Assignments given_by_api(const Objects& objects, const ApiState& state, const As
       const auto lease = book.leases.find(address);
       const bool kept = lease == book.leases.end() && !book.unreadable.contains(address) && old != before.end() &&
                         has(old->second.addresses, address);
-      if (kept || (lease != book.leases.end() && lease->second.serves(api->second.identity.uid))) add(assignment.addresses, address);
+      if (kept || (lease != book.leases.end() && lease->second.serves(api->second.identity.uid))) add_once(assignment.addresses, address);
     }
   }
   return given;

@@ -8,6 +8,7 @@
 #include "userspace/core/declared_peers.hpp"
 #include "userspace/core/pool.hpp"
 #include "userspace/core/sources.hpp"
+#include "userspace/core/text.hpp"
 
 namespace xlb {
 namespace {
@@ -34,10 +35,6 @@ std::string listed(const std::set<std::string>& words) {
   std::string text;
   for (const std::string& word : words) text += (text.empty() ? "" : ", ") + word;
   return text;
-}
-
-std::string quoted(const std::string& text) {
-  return "\"" + text + "\"";
 }
 
 // The number that an earlier run has noted; absent: none has.
@@ -111,7 +108,7 @@ class Planner {
     const std::string theirs = facts_.controllers.empty() ? "" : option(facts_.controllers.front().arguments, "--lb-class");
     class_ = option(daemon.arguments, "--load-balancer-class");
     if (theirs != class_)
-      refuse("MetalLB serves Services of loadBalancerClass " + quoted(theirs) + ", xdp-lb those of " + quoted(class_) +
+      refuse("MetalLB serves Services of loadBalancerClass " + in_quotes(theirs) + ", xdp-lb those of " + in_quotes(class_) +
              ": give xdp-lb's chart the same loadBalancerClass");
   }
 

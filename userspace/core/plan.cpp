@@ -24,7 +24,7 @@ namespace {
 
 constexpr std::size_t worthwhile_gap = 32;
 
-bool same_endpoint(const lb_backend& left, const lb_backend& right) {
+bool same_holder(const lb_backend& left, const lb_backend& right) {
   return same_row(left.address, right.address) && left.port == right.port && left.protocol == right.protocol &&
          left.generation == right.generation;
 }
@@ -84,9 +84,9 @@ struct Ranges {
   }
 };
 
-class Planner {
+class EditPlanner {
  public:
-  Planner(const Tables& installed, const Tables& wanted, const Capacity& capacity)
+  EditPlanner(const Tables& installed, const Tables& wanted, const Capacity& capacity)
       : installed_(installed), wanted_(wanted), capacity_(capacity) {}
 
   Edits run() {
@@ -198,12 +198,12 @@ class Planner {
         [&](std::uint32_t id, const lb_backend& backend) {
           const auto old = installed_.backends.find(id);
           const bool stays = old != installed_.backends.end() && live(old->second) && live(backend);
-          if (stays && same_endpoint(old->second, backend) && begins_to_drain(old->second, backend)) {
+          if (stays && same_holder(old->second, backend) && begins_to_drain(old->second, backend)) {
             backends_drained_.push_back(EditBackend{id, backend});
             return;
           }
           (live(backend) ? backends_made_ : backends_gone_).push_back(EditBackend{id, backend});
-          if (stays && !same_endpoint(old->second, backend)) ids_in_the_way_.insert(id);
+          if (stays && !same_holder(old->second, backend)) ids_in_the_way_.insert(id);
         },
         [&](std::uint32_t id) {
           backends_gone_.push_back(EditBackend{id, nothing});
@@ -281,7 +281,7 @@ class Planner {
 }  // namespace
 
 Edits plan(const Tables& installed, const Tables& wanted, const Capacity& capacity) {
-  return Planner(installed, wanted, capacity).run();
+  return EditPlanner(installed, wanted, capacity).run();
 }
 
 }  // namespace xlb

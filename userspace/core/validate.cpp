@@ -6,20 +6,17 @@
 #include <vector>
 
 #include "userspace/core/allocator.hpp"
+#include "userspace/core/text.hpp"
 
 namespace xlb {
 namespace {
-
-std::string quoted(const std::string& text) {
-  return "\"" + text + "\"";
-}
 
 template <typename Objects, typename Name>
 Result<void> no_duplicates(const Objects& objects, const std::string& what, const Name& name_of) {
   std::set<std::string> seen;
   for (const auto& object : objects) {
     const std::string name = name_of(object);
-    if (!seen.insert(name).second) return Error{"duplicate definition of " + what + " " + quoted(name)};
+    if (!seen.insert(name).second) return Error{"duplicate definition of " + what + " " + in_quotes(name)};
   }
   return {};
 }
@@ -43,8 +40,8 @@ Result<void> no_overlaps(const std::vector<Pool>& pools) {
     if (farthest != nullptr && range.range->first <= farthest->range->last) {
       const DefinedRange& later = range.order > farthest->order ? range : *farthest;
       const DefinedRange& earlier = range.order > farthest->order ? *farthest : range;
-      return Error{"CIDR " + quoted(later.range->text) + " in pool " + quoted(later.pool->name.name) +
-                   " overlaps with already defined CIDR " + quoted(earlier.range->text)};
+      return Error{"CIDR " + in_quotes(later.range->text) + " in pool " + in_quotes(later.pool->name.name) +
+                   " overlaps with already defined CIDR " + in_quotes(earlier.range->text)};
     }
     farthest = &range;
   }
@@ -68,7 +65,7 @@ Result<void> valid_ports(const Service& service) {
     const std::string text = std::string(protocol_text(port.protocol)) + "/" + std::to_string(port.port);
     if (!seen.insert({port.protocol, port.port}).second) return Error{"port " + text + " is listed twice"};
     if (!port.name.empty() && !names.insert(port.name).second) {
-      return Error{"duplicate definition of port name " + quoted(port.name)};
+      return Error{"duplicate definition of port name " + in_quotes(port.name)};
     }
   }
   return {};

@@ -30,7 +30,7 @@ struct SocketAddress {
   [[nodiscard]] const sockaddr* get() const { return reinterpret_cast<const sockaddr*>(&storage); }
 };
 
-SocketAddress socket_address(const ListenAddress& at) {
+SocketAddress address_of(const ListenAddress& at) {
   SocketAddress result;
   if (at.address.family() == Family::ipv4) {
     auto& four = reinterpret_cast<sockaddr_in&>(result.storage);
@@ -89,11 +89,11 @@ std::string http_response(std::string_view request, const std::function<HttpAnsw
 Result<std::unique_ptr<HttpServer>> HttpServer::open(Loop& loop, const ListenAddress& at,
                                                      std::function<std::string(std::string_view)> respond) {
   const auto failed = [&] { return Error{at.text() + ": " + std::strerror(errno)}; };
-  SocketAddress address = socket_address(at);
+  SocketAddress address = address_of(at);
   constexpr int kind = SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK;
   int fd = socket(address.storage.ss_family, kind, 0);
   if (fd < 0 && errno == EAFNOSUPPORT && at.address == Address()) {  // a kernel without IPv6
-    address = socket_address({*parse_address("0.0.0.0"), at.port});
+    address = address_of({*parse_address("0.0.0.0"), at.port});
     fd = socket(AF_INET, kind, 0);
   }
   if (fd < 0) return failed();

@@ -11,9 +11,9 @@ namespace {
 
 using Kind = MetricsText::Kind;
 
-double seconds(std::chrono::nanoseconds time) { return std::chrono::duration<double>(time).count(); }
+double in_seconds(std::chrono::nanoseconds time) { return std::chrono::duration<double>(time).count(); }
 
-std::uint64_t number(bool yes) { return yes ? 1 : 0; }
+std::uint64_t one_if(bool yes) { return yes ? 1 : 0; }
 
 void say_number_of_peers(MetricsText& metrics, std::uint64_t peers) {
   metrics.family("xdp_lb_peers", Kind::gauge, "Other nodes that are declared or have been heard.");
@@ -23,7 +23,7 @@ void say_number_of_peers(MetricsText& metrics, std::uint64_t peers) {
 void say_each(MetricsText& metrics, const PeerFigures& figures, const std::vector<PeerView>& peers) {
   const auto gauge = [&](const char* name, const char* help, const std::function<bool(const PeerView&)>& holds) {
     metrics.family(name, Kind::gauge, help);
-    for (const PeerView& peer : peers) metrics.sample({{"peer", peer.name}}, number(holds(peer)));
+    for (const PeerView& peer : peers) metrics.sample({{"peer", peer.name}}, one_if(holds(peer)));
   };
   gauge("xdp_lb_peer_alive", "1: flows go to the peer's backends, as the tables have it.", [&](const PeerView& peer) {
     const auto found = figures.alive.find(peer.name);
@@ -44,7 +44,7 @@ void say_each(MetricsText& metrics, const PeerFigures& figures, const std::vecto
   for (const PeerView& peer : peers) metrics.sample({{"peer", peer.name}}, peer.losses);
   metrics.family("xdp_lb_peer_detection_seconds", Kind::gauge, "From its last sign of life to the decision, when it was last lost.");
   for (const PeerView& peer : peers)
-    if (peer.losses != 0) metrics.sample({{"peer", peer.name}}, seconds(peer.detection));
+    if (peer.losses != 0) metrics.sample({{"peer", peer.name}}, in_seconds(peer.detection));
 
   const auto echoes = [&](const char* name, const char* help, std::uint64_t EchoCounts::*what) {
     metrics.family(name, Kind::counter, help);
@@ -57,9 +57,9 @@ void say_each(MetricsText& metrics, const PeerFigures& figures, const std::vecto
 
 void say_vips(MetricsText& metrics, const PeerCounts& counts, const std::vector<VipView>& vips) {
   metrics.family("xdp_lb_vip_owned", Kind::gauge, "1: this node answers for the VIP.");
-  for (const VipView& vip : vips) metrics.sample({{"ip", vip.address.text()}}, number(vip.owned));
+  for (const VipView& vip : vips) metrics.sample({{"ip", vip.address.text()}}, one_if(vip.owned));
   metrics.family("xdp_lb_vip_has_owner", Kind::gauge, "1: some node answers for it, as far as this node knows.");
-  for (const VipView& vip : vips) metrics.sample({{"ip", vip.address.text()}}, number(!vip.owner.empty()));
+  for (const VipView& vip : vips) metrics.sample({{"ip", vip.address.text()}}, one_if(!vip.owner.empty()));
   metrics.family("xdp_lb_vip_claim_epoch", Kind::gauge, "Of this node's claim; 0: it claims nothing.");
   for (const VipView& vip : vips) metrics.sample({{"ip", vip.address.text()}}, vip.epoch);
   metrics.family("xdp_lb_vip_moves_total", Kind::counter, "Times that another node than before answered for it, or none.");
@@ -73,13 +73,13 @@ void say_node(MetricsText& metrics, const PeerFigures& figures) {
   metrics.family("xdp_lb_node_standing", Kind::gauge, "1: how this node stands among its peers.");
   for (const auto& [standing, name] : {std::pair(Standing::listening, "listening"), std::pair(Standing::standing, "standing"),
                                        std::pair(Standing::deaf, "deaf"), std::pair(Standing::doubled, "doubled")})
-    metrics.sample({{"standing", name}}, number(figures.standing == standing));
+    metrics.sample({{"standing", name}}, one_if(figures.standing == standing));
   metrics.family("xdp_lb_node_draining", Kind::gauge, "1: it hands its VIPs over.");
-  metrics.sample(number(figures.draining));
+  metrics.sample(one_if(figures.draining));
   metrics.family("xdp_lb_node_incarnation", Kind::gauge, "Raised when it starts, and when its lease was lost.");
   metrics.sample(figures.incarnation);
   metrics.family("xdp_lb_detection_limit_seconds", Kind::gauge, "A peer is lost after this time without an echo: --echo-interval times --echo-misses.");
-  metrics.sample({}, seconds(figures.detection));
+  metrics.sample({}, in_seconds(figures.detection));
 
   const PeerCounts& counts = figures.counts;
   const auto counter = [&](const char* name, const char* help, std::uint64_t value) {

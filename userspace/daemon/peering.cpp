@@ -37,7 +37,7 @@ std::uint64_t chance() {
   return bits;
 }
 
-LinkKey key_of(const Link& link) { return {link.attach_ifindex, link.vlan}; }
+LinkKey link_key(const Link& link) { return {link.attach_ifindex, link.vlan}; }
 
 bool others_listed(const std::vector<Node>& nodes, const std::string& self) {
   return std::any_of(nodes.begin(), nodes.end(), [&](const Node& node) { return node.name != self; });
@@ -367,11 +367,11 @@ void Peering::say(const ClusterOrders& orders) {
     if (orders.statement_broadcast) to.push_back(kBroadcastMac);
     for (const std::string& name : orders.statement_to) {
       const auto peer = company_->peers.find(name);
-      if (peer != company_->peers.end() && peer->second.link == key_of(*link)) to.push_back(peer->second.mac);
+      if (peer != company_->peers.end() && peer->second.link == link_key(*link)) to.push_back(peer->second.mac);
     }
     counts_.statements_sent += to.empty() ? 0 : 1;
     for (const Mac& mac : to)
-      for (const Octets& piece : *pieces) (void)links_.send_statement(key_of(*link), mac, piece);  // the next comes soon
+      for (const Octets& piece : *pieces) (void)links_.send_statement(link_key(*link), mac, piece);  // the next comes soon
   }
 }
 
@@ -397,7 +397,7 @@ void Peering::ask_neighbours() {
     for (const auto& gateway : {link->gateway4, link->gateway6})
       if (gateway) asked.insert(*gateway);
     for (const auto& [name, peer] : company_->peers)
-      if (peer.link == key_of(*link)) asked.insert(peer.addresses.begin(), peer.addresses.end());
+      if (peer.link == link_key(*link)) asked.insert(peer.addresses.begin(), peer.addresses.end());
     std::vector<Frame> frames;
     for (const Address& address : asked) frames.push_back(probe(address, link->mac, link->vlan));
     (void)send_frames(link->attach_ifindex, link->name, frames);  // a link that is down has no answer, either

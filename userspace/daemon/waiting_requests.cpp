@@ -12,7 +12,7 @@ namespace {
 using namespace std::chrono_literals;
 
 constexpr const char* kNotInForce = "done, but not all of it is in force yet";
-constexpr auto kLockAgain = 50ms;
+constexpr auto kAskLockAgain = 50ms;
 constexpr auto kNeighboursSettle = 10ms;              // they come several at a time
 const auto kPatience = PassOptions{}.lock_patience;  // as a command has without a daemon
 const auto kPlacePatience = PassOptions{}.place_patience;
@@ -62,7 +62,7 @@ bool WaitingRequests::unfinished(const Outcome& outcome, Waiting& waiting) {
   waiting.for_neighbours = outcome.deferred == Outcome::Deferred::neighbours || (outcome.places_missing && now < places_until);
   waiting.again_at.reset();
   if (waiting.for_neighbours) waiting.again_at = places_until;
-  if (outcome.deferred == Outcome::Deferred::lock) waiting.again_at = now + kLockAgain;
+  if (outcome.deferred == Outcome::Deferred::lock) waiting.again_at = now + kAskLockAgain;
   return waiting.for_neighbours || outcome.open || outcome.deferred != Outcome::Deferred::no;
 }
 

@@ -33,7 +33,7 @@ std::string l2_path(const ApiWriter& writer, const std::string& name) {
 constexpr std::size_t kLongestName = 253, kLongestLabel = 63, kLongestMessage = 32768;
 
 // Names of nodes may be longer than a label's value.
-void label(Json& metadata, const char* key, const std::string& value) {
+void add_label(Json& metadata, const char* key, const std::string& value) {
   if (value.size() <= kLongestLabel) metadata["labels"][key] = value;
 }
 
@@ -183,9 +183,9 @@ std::string l2_status_name(const ApiWriter& writer, const ObjectName& service) {
 
 ApiRequest make_l2_status(const ApiWriter& writer, const ObjectName& service) {
   Json metadata{{"name", l2_status_name(writer, service)}, {"namespace", writer.ns}};
-  label(metadata, "metallb.io/node", writer.node);
-  label(metadata, "metallb.io/service-name", service.name);
-  label(metadata, "metallb.io/service-namespace", service.ns);
+  add_label(metadata, "metallb.io/node", writer.node);
+  add_label(metadata, "metallb.io/service-name", service.name);
+  add_label(metadata, "metallb.io/service-namespace", service.ns);
   owned_by_pod(metadata, writer);
   return request(Verb::create, l2_path(writer, {}),
                  {{"apiVersion", "metallb.io/v1beta1"}, {"kind", "ServiceL2Status"}, {"metadata", metadata}, {"spec", Json::object()}});
@@ -228,8 +228,8 @@ Json configuration_state(const Json& metadata) {
 // By server-side apply: whoever leads next takes it over as it is, its owner included.
 ApiRequest make_configuration_state(const ApiWriter& writer, Reporter reporter) {
   Json metadata{{"name", configuration_state_name(writer, reporter)}, {"namespace", writer.ns}};
-  label(metadata, "metallb.io/component-type", reporter == Reporter::allocator ? "controller" : "speaker");
-  if (reporter == Reporter::node) label(metadata, "metallb.io/node-name", writer.node);
+  add_label(metadata, "metallb.io/component-type", reporter == Reporter::allocator ? "controller" : "speaker");
+  if (reporter == Reporter::node) add_label(metadata, "metallb.io/node-name", writer.node);
   owned_by_pod(metadata, writer);
   return request(Verb::apply_patch, configuration_path(writer, reporter), configuration_state(metadata));
 }
