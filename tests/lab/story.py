@@ -30,6 +30,8 @@ class Story(unittest.TestCase):
 
     LAB: Mapping[str, object] = {}
     FRESH = False
+    # Of the room that tests/lab/run has for stories at a time.
+    WEIGHT = 1
     # A story in which no packet passes the LAN programs says here in which one mode it runs.
     ONLY_MODE: str | None = None
     lab: Lab

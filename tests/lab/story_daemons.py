@@ -326,10 +326,15 @@ class NobodyLeft(ClusterStory):
     OPTIONS = {"lease_s": LEASE}
     FRESH = True
 
+    def taking(self) -> list[str]:
+        return [backend["node"] for backend in self.owner.lb_json("status")["services"][0]["backends"] if backend["healthy"]]
+
     def test_what_is_set_up_goes_on(self) -> None:
         for node in self.standbys:
             self.lab.power_off(node)
         self.assertIs(self.cluster.settle(), self.owner)
+        # Until it has noticed both, a connection whose slot names the two is refused.
+        eventually("its own pod alone takes new flows", lambda: self.taking() == [self.owner.role])
         with self.watching(held=HELD) as seen:
             ended = time.monotonic()
             self.cluster.signal(self.owner, signal.SIGTERM)
