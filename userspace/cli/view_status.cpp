@@ -38,13 +38,22 @@ const char* planned_path_text(const DesiredBackend& backend) {
 
 bool nothing_attached(const Observation& seen) { return seen.attached.empty(); }
 
+// New flows pass it over, whatever its EndpointSlice says.
+bool lost_peer(const lb_backend& backend, const Observation& seen) {
+  if (backend.node_id == 0) return false;
+  const auto peer = seen.installed.peers.find(backend.node_id);
+  return peer == seen.installed.peers.end() || !(peer->second.flags & XLB_PEER_ALIVE);
+}
+
 Json backend_json(const DesiredBackend& backend, const Observation& seen,
                   const std::map<BackendKey, lb_backend>& installed) {
   const auto row = installed.find({backend.address, backend.port, static_cast<std::uint8_t>(backend.protocol)});
   const bool in_force = row != installed.end();
+  const bool lost = in_force && lost_peer(row->second, seen);
   const bool healthy = nothing_attached(seen) ? backend.place.kind != Place::Kind::absent && !backend.draining
-                                              : in_force && !(row->second.flags & XLB_BACKEND_DRAINING);
-  const std::string& reason = backend.ill.empty() ? backend.place.reason : backend.ill;
+                                              : in_force && !(row->second.flags & XLB_BACKEND_DRAINING) && !lost;
+  const std::string& found = backend.ill.empty() ? backend.place.reason : backend.ill;
+  const std::string reason = lost ? "node " + backend.node + " is lost" : found;
   return {{"address", backend.address.text()},
           {"port", backend.port},
           {"protocol", protocol_text(backend.protocol)},

@@ -98,6 +98,17 @@ TEST_F(ViewTest, StatusKeepsItsSchemaAndTellsWhatIsInForce) {
   EXPECT_TRUE(status["try"].is_null());
 }
 
+TEST_F(ViewTest, ABackendOnALostPeerIsNotHealthy) {
+  judged_.desired.services.own(0).ports[0].backends[0].node = "pi2";
+  seen_.installed.backends.begin()->second.node_id = 3;
+  for (const bool alive : {true, false}) {
+    seen_.installed.peers[3].flags = alive ? XLB_PEER_ALIVE : XLB_PEER_AWAITED;
+    const Json backend = status_json(seen_, judged_, Json(), 0)["services"][0]["backends"][0];
+    EXPECT_EQ(backend["healthy"], alive) << backend;
+    EXPECT_EQ(backend["reason"] == "node pi2 is lost", !alive) << backend;
+  }
+}
+
 TEST_F(ViewTest, StatusBelievesTheTablesAndNotTheDeclarations) {
   seen_.installed.vips.begin()->second.owned_epoch = 0;
   seen_.node.try_mono_ns = 5 * XLB_SECOND_NS;
