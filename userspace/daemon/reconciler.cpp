@@ -105,7 +105,7 @@ std::vector<std::string> unowned_reasons(const Judgement& judged) {
   return reasons;
 }
 
-bool same(const State& left, const State& right) {
+bool same_state(const State& left, const State& right) {
   return left.held == right.held && left.conflicts == right.conflicts && left.probed == right.probed;
 }
 
@@ -115,7 +115,7 @@ std::function<Result<void>()> disk_work(const Settings& settings, const Observat
   std::optional<PreparedChange> edits;
   if (change) edits = PreparedChange{{}, {}, {}, change->edits};
   return [edits = std::move(edits), folder = settings.config_dir, file = settings.state_file(), state = judged.state,
-          damaged = seen.state_damage.has_value(), differs = !same(seen.state, judged.state)]() -> Result<void> {
+          damaged = seen.state_damage.has_value(), differs = !same_state(seen.state, judged.state)]() -> Result<void> {
     if (edits) {
       if (auto written = commit(*edits); !written) return written;
     }
@@ -160,12 +160,12 @@ Result<void> Reconciler::find_places(Observation& seen, const PassOptions& optio
   std::vector<Address> addresses = backend_addresses(seen.objects, seen.machine.node_name);
   const std::set<Address> listed(addresses.begin(), addresses.end());
   std::set<Address> looked_for = listed;
-  std::map<Address, Place> previous = places_;
+  Places previous = places_;
   for (const auto& [id, backend] : seen.installed.backends) {
     if (backend.veth_ifindex == 0 || !(backend.flags & XLB_BACKEND_LIVE)) continue;
     const Address address = Address::from_abi(backend.address);
     const Place place{Place::Kind::pod, backend.veth_ifindex, {}, "as the tables had it"};
-    previous.try_emplace(address, place);
+    if (!previous.contains(address)) previous[address] = place;
     // Nobody lists it any more. While it runs, connections to it go on.
     if (looked_for.insert(address).second) addresses.push_back(address);
   }
@@ -175,7 +175,7 @@ Result<void> Reconciler::find_places(Observation& seen, const PassOptions& optio
     auto places = edges_.netlink->find_places(addresses, previous);
     if (!places) return places.error().in("finding backends");
     bool waiting = false;
-    std::erase_if(*places, [&](const auto& entry) { return entry.second.kind != Place::Kind::pod && !listed.contains(entry.first); });
+    places->erase_if([&](const auto& entry) { return entry.second.kind != Place::Kind::pod && !listed.contains(entry.first); });
     for (const auto& [address, place] : *places) {
       if (place.kind != Place::Kind::routed) continue;
       waiting = true;
@@ -346,12 +346,13 @@ Result<Judgement> Reconciler::judge(const Observation& seen, const AskWire& ask,
   judged.warnings.insert(judged.warnings.end(), judged.desired.warnings.begin(), judged.desired.warnings.end());
   const std::vector<std::string> of_peers = peer_warnings(seen.objects, seen.machine);
   judged.warnings.insert(judged.warnings.end(), of_peers.begin(), of_peers.end());
-  judged.wanted = seen.installed;
-  if (!seen.attached.empty()) {
-    auto wanted = compile(judged.desired, seen.installed, seen.capacity, seen.node.epoch, &slots_);
-    if (!wanted) return wanted.error();
-    judged.wanted = std::move(*wanted);
+  if (seen.attached.empty()) {
+    judged.wanted = seen.installed;
+    return judged;
   }
+  auto wanted = compile(judged.desired, seen.installed, seen.capacity, seen.node.epoch, &slots_);
+  if (!wanted) return wanted.error();
+  judged.wanted = std::move(*wanted);
   return judged;
 }
 
@@ -364,6 +365,20 @@ std::vector<LinkVips> owned_vips(const Tables& tables, const std::vector<Link>& 
     for (const auto& [address, vip] : tables.vips)
       if (vip.owned_epoch == epoch && epoch != 0 && (vip.link_mask & row->second.link_bit)) owned.vips.push_back(address);
     result.push_back(std::move(owned));
+  }
+  return result;
+}
+
+// VIPs that were taken over from MetalLB, which announced them from this node, and are its own again.
+std::vector<LinkVips> given_back(const std::map<Address, TakenOver>& before, const Machine& now) {
+  std::vector<LinkVips> result;
+  for (const Link& link : now.links) {
+    LinkVips back{link, {}};
+    for (const auto& [address, over] : before) {
+      const bool inside = std::any_of(link.subnets.begin(), link.subnets.end(), [&](const Prefix& subnet) { return subnet.contains(address); });
+      if (inside && over.home == now.node_name && !now.taken_over.contains(address)) back.vips.push_back(address);
+    }
+    result.push_back(std::move(back));
   }
   return result;
 }
@@ -401,7 +416,7 @@ Result<Outcome> Reconciler::carry_out(Observation& seen, const Judgement& judged
     outcome.warnings.push_back(seen.warnings.back());
   }
   outcome.services = service_outcomes(untold_ ? *untold_ : seen.state.held, judged, change);
-  if (change || seen.state_damage || !same(seen.state, judged.state)) {
+  if (change || seen.state_damage || !same_state(seen.state, judged.state)) {
     auto work = disk_work(settings_, seen, judged, change);
     if (write_ && !options.waits) {
       if (!untold_) untold_ = std::move(seen.state.held);
@@ -470,6 +485,10 @@ Result<Outcome> Reconciler::carry_out(Observation& seen, const Judgement& judged
   }
   // The VIP is answered for already; that the network was not told loudly is a warning.
   if (auto announced = announce(fresh, outcome.taken.empty() ? 0 : options.announcements); !announced)
+    outcome.warnings.push_back(announced.error().text);
+  // MetalLB answers again, but does not know that clients may have learnt another node's MAC meanwhile.
+  const auto before_it = std::exchange(taken_over_, seen.machine.taken_over);
+  if (auto announced = announce(given_back(before_it, seen.machine), options.announcements); !announced)
     outcome.warnings.push_back(announced.error().text);
   return outcome;
 }

@@ -205,10 +205,11 @@ class Reconciler {
   // Of earlier passes of this process.
   DocumentMemory documents_;
   StateMemory state_;
-  std::map<Address, Place> places_;
+  Places places_;
   DecideMemory decisions_;
   SlotMemory slots_;
   SlotStretches stretches_;  // as they were left
+  std::map<Address, TakenOver> taken_over_;
   ConfigurationHash configuration_;
   // Of a pass that waits for the disk, and of the one that follows it.
   std::function<void(Work, Written)> write_;

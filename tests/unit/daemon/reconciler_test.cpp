@@ -69,6 +69,29 @@ TEST_F(ReconcilerTest, FirstServiceGetsTheLowestAddressAndIsAnnounced) {
   EXPECT_EQ(outcome->taken[0].links, std::vector<std::string>{"eth0"});
 }
 
+TEST_F(ReconcilerTest, WhatGoesBackToMetalLbIsAnnouncedOnceByTheNodeThatItAnnouncesFrom) {
+  auto facts = std::make_shared<ApiFacts>();
+  Reconciler here = reconciler();
+  here.follow_api([&facts] { return facts; });
+  const auto pass = [&](std::map<Address, TakenOver> taken_over) {
+    facts = std::make_shared<ApiFacts>();
+    facts->taken_over = std::move(taken_over);
+    world_.announced.clear();
+    EXPECT_TRUE(here.reconcile(kQuick));
+  };
+  const std::string self = folder_.settings().node;
+  pass({{address("192.168.0.200"), {true, self, false}},
+        {address("192.168.0.201"), {true, "another", false}},
+        {address("192.168.0.202"), {true, self, false}},
+        {address("203.0.113.9"), {true, self, false}}});
+  EXPECT_TRUE(world_.announced.empty());
+  pass({{address("192.168.0.202"), {false, "", false}}});
+  EXPECT_EQ(world_.announced, (std::vector{std::pair(std::string("eth0"), address("192.168.0.200"))}))
+      << "not another node's, not one of another subnet, not one that stays";
+  pass({});
+  EXPECT_TRUE(world_.announced.empty());
+}
+
 TEST_F(ReconcilerTest, SecondPassFindsNothingToDo) {
   must_apply(pool("192.168.0.200-192.168.0.250") + "---\n" + service("web", "10.42.0.8"));
   const auto files = folder_.content();
