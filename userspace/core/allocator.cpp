@@ -46,32 +46,37 @@ Family other(Family family) {
   return family == Family::ipv4 ? Family::ipv6 : Family::ipv4;
 }
 
+std::vector<Family> families_of(const std::vector<Address>& addresses) {
+  std::vector<Family> families;
+  for (const Address& address : addresses) families.push_back(address.family());
+  return families;
+}
+
+// 0, 1 or 2: there are no more.
+std::size_t distinct(const std::vector<Family>& families) {
+  if (families.empty()) return 0;
+  return std::count(families.begin(), families.end(), families.front()) == std::ssize(families) ? 1 : 2;
+}
+
 FamilyWish wish_of(const Service& service) {
   FamilyWish wish;
-  const std::set<Family> named(service.families.begin(), service.families.end());
-  if (named.size() == 1 && service.family_policy != FamilyPolicy::require_dual) {
-    wish.order = {*named.begin()};
+  const std::size_t named = distinct(service.families);
+  if (named == 1 && service.family_policy != FamilyPolicy::require_dual) {
+    wish.order = {service.families.front()};
     return wish;
   }
   const Family first = service.families.empty() ? Family::ipv4 : service.families.front();
   wish.order = {first, other(first)};
   const bool asks_for_both = service.families.empty() && service.requested.size() == 2;
-  wish.both = service.family_policy != FamilyPolicy::single || named.size() == 2 || asks_for_both;
+  wish.both = service.family_policy != FamilyPolicy::single || named == 2 || asks_for_both;
   wish.insist = wish.both && service.family_policy != FamilyPolicy::prefer_dual;
   return wish;
 }
 
-std::set<Family> families_of(const std::vector<Address>& addresses) {
-  std::set<Family> families;
-  for (const Address& address : addresses) families.insert(address.family());
-  return families;
-}
-
 bool fits(const FamilyWish& wish, const std::vector<Address>& addresses) {
-  const std::set<Family> families = families_of(addresses);
-  if (wish.both) return families.size() == 2 || !wish.insist;
-  return families.size() == 1 &&
-         std::find(wish.order.begin(), wish.order.end(), *families.begin()) != wish.order.end();
+  const std::size_t families = distinct(families_of(addresses));
+  if (wish.both) return families == 2 || !wish.insist;
+  return families == 1 && std::find(wish.order.begin(), wish.order.end(), addresses.front().family()) != wish.order.end();
 }
 
 // ---- who has which address ----------------------------------------------------------------------------------------
@@ -98,12 +103,14 @@ class Book {
     const auto use = uses_.find(address);
     if (use == uses_.end()) return std::nullopt;
     if (service.sharing_key.empty() || use->second.key != sharing_key(service)) {
+      std::set<ObjectName> names;
+      for (const Service* user : use->second.users) names.insert(user->name);
       std::string others;
-      for (const ObjectName& name : use->second.services) others += (others.empty() ? "" : ",") + name.text();
+      for (const ObjectName& name : names) others += (others.empty() ? "" : ",") + name.text();
       return "can't change sharing key for " + quoted(service.name.text()) + ", address also in use by " + others;
     }
     for (const ServicePort& port : service.ports) {
-      if (!use->second.ports.contains({port.protocol, port.port})) continue;
+      if (!use->second.has(port)) continue;
       return "port " + std::string(protocol_text(port.protocol)) + "/" + std::to_string(port.port) +
              " is already in use on " + quoted(address.text());
     }
@@ -113,8 +120,7 @@ class Book {
   void enter(const Service& service, const Address& address) {
     Use& use = uses_[address];
     use.key = sharing_key(service);
-    use.services.insert(service.name);
-    for (const ServicePort& port : service.ports) use.ports.insert({port.protocol, port.port});
+    use.users.push_back(&service);
     if (!service.sharing_key.empty()) shared_[use.key].insert(address);
   }
 
@@ -130,8 +136,14 @@ class Book {
  private:
   struct Use {
     SharingKey key;
-    std::set<ObjectName> services;
-    std::set<std::pair<Protocol, std::uint16_t>> ports;
+    std::vector<const Service*> users;
+
+    [[nodiscard]] bool has(const ServicePort& wanted) const {
+      return std::any_of(users.begin(), users.end(), [&](const Service* user) {
+        return std::any_of(user->ports.begin(), user->ports.end(),
+                           [&](const ServicePort& port) { return port.protocol == wanted.protocol && port.port == wanted.port; });
+      });
+    }
   };
   std::map<Address, Use> uses_;
   std::map<SharingKey, std::set<Address>> shared_;
@@ -167,15 +179,17 @@ class Allocator {
     if (waiting.empty()) return std::move(allocation_);  // nobody is in anybody's way
     for (const auto& [service, assignment] : decided)
       for (const Address& address : assignment->addresses) book_.enter(*service, address);
+    auto service = waiting.begin();
     for (const auto& [name, assignment] : held) {
-      const auto service = waiting.find(name);
-      if (service != waiting.end() && keep(*service->second, assignment)) waiting.erase(service);
+      while (service != waiting.end() && service->first < name) ++service;
+      if (service == waiting.end()) break;
+      if (service->first == name && keep(*service->second, assignment)) service = waiting.erase(service);
     }
     for (const bool by_number : {true, false}) {
-      for (const auto& [name, service] : waiting) {
-        if (service->requested.empty() == by_number) continue;
-        if (const auto given = by_number ? give_requested(*service) : give_free(*service); !given) {
-          allocation_.refusals[name] = given.error().text;
+      for (const auto& [name, asking] : waiting) {
+        if (asking->requested.empty() == by_number) continue;
+        if (const auto got = by_number ? give_requested(*asking) : give_free(*asking); !got) {
+          allocation_.refusals[name] = got.error().text;
         }
       }
     }
@@ -187,7 +201,8 @@ class Allocator {
 
   void assign(const Service& service, const Pool& pool, std::vector<Address> addresses) {
     for (const Address& address : addresses) book_.enter(service, address);
-    allocation_.held[service.name] = {std::move(addresses), pool.name.name};
+    auto& held = allocation_.held;
+    held.insert_or_assign(held.end(), service.name, Assignment{std::move(addresses), pool.name.name});  // mostly by name
   }
 
   [[nodiscard]] const Pool* pool_named(const std::string& name) const {
@@ -212,17 +227,17 @@ class Allocator {
     const FamilyWish wish = wish_of(service);
     if (!wish.both && addresses.size() == 2)
       std::erase_if(addresses, [&](const Address& a) { return a.family() != wish.order.front(); });
-    if (addresses.empty() || addresses.size() > 2 || families_of(addresses).size() != addresses.size()) return false;
+    if (addresses.empty() || addresses.size() > 2 || distinct(families_of(addresses)) != addresses.size()) return false;
     if (!fits(wish, addresses)) return false;
-    const std::set<Address> asked(service.requested.begin(), service.requested.end());
-    if (!asked.empty() && asked != std::set<Address>(addresses.begin(), addresses.end())) return false;
+    const bool asks = !service.requested.empty();
+    if (asks && std::set(service.requested.begin(), service.requested.end()) != std::set(addresses.begin(), addresses.end())) return false;
     const Pool* pool = pool_of(addresses);
     if (pool == nullptr || !admits(*pool, service, objects_)) return false;
     if (!service.pool.empty() && pool->name.name != service.pool) return false;
     for (const Address& address : addresses) {
       if (avoid_.contains(address) || book_.objection(service, address)) return false;
     }
-    if (wish.both && addresses.size() == 1 && asked.empty()) {
+    if (wish.both && addresses.size() == 1 && !asks) {
       const auto second = lowest(*pool, other(addresses.front().family()), service);
       if (second) addresses.push_back(*second);
     }

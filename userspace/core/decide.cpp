@@ -126,8 +126,9 @@ class Decider {
 
   Desired run(const std::map<ObjectName, std::string>& refusals) {
     desired_.links = machine_.links;
+    desired_.pods.reserve(machine_.places.size());
     for (const auto& [address, place] : machine_.places)
-      if (place.kind == Place::Kind::pod) desired_.pods.emplace(address, place.veth_ifindex);
+      if (place.kind == Place::Kind::pod) desired_.pods.append(address, place.veth_ifindex);
     desired_.peers = peers_.peers;
     desired_.refusals = refusals;
     gather();
@@ -139,7 +140,7 @@ class Decider {
       const std::string taken = obstacle_to_serving(address);
       std::string unserved = "no port";  // why no backend takes flows; empty: one does
       if (taken.empty()) {
-        for (const ServicePointer& service : users) serve(service, address, vips, unserved);
+        for (const ServicePointer& service : users.services) serve(service, address, vips, unserved);
       }
       decide_eligibility(vip, users, taken, unserved);
       decide_ownership(vip, taken);
@@ -155,10 +156,14 @@ class Decider {
 
  private:
   using ServicePointer = DecideMemory::ServicePointer;
-  using Users = std::vector<ServicePointer>;  // of one VIP, by name
+  // Of one VIP, by name; `held` is the first one's.
+  struct Users {
+    std::vector<ServicePointer> services;
+    const Assignment* held = nullptr;
+  };
 
   void gather() {
-    Users services = objects_.services.pointers();
+    std::vector<ServicePointer> services = objects_.services.pointers();
     const auto by_name = [](const ServicePointer& a, const ServicePointer& b) { return a->name < b->name; };
     if (!std::is_sorted(services.begin(), services.end(), by_name)) std::sort(services.begin(), services.end(), by_name);
     auto service = services.begin();
@@ -166,7 +171,11 @@ class Decider {
       while (service != services.end() && (*service)->name < name) ++service;
       if (service == services.end()) break;
       if ((*service)->name != name) continue;
-      for (const Address& address : assignment.addresses) users_[address].push_back(*service);
+      for (const Address& address : assignment.addresses) {
+        Users& users = users_[address];
+        users.services.push_back(*service);
+        if (users.held == nullptr) users.held = &assignment;
+      }
     }
   }
 
@@ -179,21 +188,22 @@ class Decider {
   DesiredVip describe(const Address& address, const Users& users) {
     DesiredVip vip;
     vip.address = address;
-    vip.pool = held_.at(users.front()->name).pool;
-    vip.unknown_ports = users.front()->unknown_ports;
+    const Service& first = *users.services.front();
+    vip.pool = users.held->pool;
+    vip.unknown_ports = first.unknown_ports;
     if (const auto over = machine_.taken_over.find(address); over != machine_.taken_over.end()) {
       vip.taken_over = true;
       vip.continues = over->second.continues;
       if (over->second.home == machine_.node_name) vip.preference = kHome;
     }
-    for (const ServicePointer& service : users) {
+    for (const ServicePointer& service : users.services) {
       vip.services.push_back(service->name);
       if (service->unknown_ports == vip.unknown_ports) continue;
-      warn(*service, "shares " + address.text() + " with " + users.front()->name.text() +
+      warn(*service, "shares " + address.text() + " with " + first.name.text() +
                          ", whose xdp-lb.io/unknown-ports counts for both");
     }
     if (vip.unknown_ports == UnknownPorts::fall_back && !machine_.kube_proxy) {
-      warn(*users.front(), "unknown ports of " + address.text() +
+      warn(first, "unknown ports of " + address.text() +
                                " fall back to the kernel, but no kube-proxy was found that serves them there");
     }
     return vip;
@@ -255,7 +265,7 @@ class Decider {
   }
 
   void decide_eligibility(DesiredVip& vip, const Users& users, const std::string& taken, const std::string& unserved) {
-    vip.ranked_by = held_.at(users.front()->name).addresses.front();
+    vip.ranked_by = users.held->addresses.front();
     std::vector<const Link*> links;
     const std::string no_link = choose_links(vip, users, links);
     for (const Link* link : links) vip.links.push_back(link->l3_name);
@@ -304,7 +314,7 @@ class Decider {
   // address in a subnet. Or why there is none. Adds up the VIP's preference.
   std::string choose_links(DesiredVip& vip, const Users& users, std::vector<const Link*>& links) const {
     std::vector<Advertising::Coverage> coverages;
-    for (const ServicePointer& service : users) {
+    for (const ServicePointer& service : users.services) {
       const Advertising::Coverage coverage = advertising_.coverage(vip.pool, *service);
       if (!coverage.advertised)
         return "no L2Advertisement names pool " + vip.pool + ": nobody announces its addresses";

@@ -67,7 +67,7 @@ struct Desired {
   std::vector<DesiredPeer> peers;              // by name
   std::vector<DesiredVip> vips;                // by address
   SharedList<DesiredService> services;         // by name, one entry a family
-  std::map<Address, std::uint32_t> pods;       // that run on this node, whether or not anybody lists them: their veths
+  SortedRows<Address, std::uint32_t> pods;     // that run on this node, whether or not anybody lists them: their veths
   std::map<ObjectName, std::string> refusals;  // services without an address, and why
   std::vector<std::string> warnings;           // what works otherwise than the user may think
   auto operator<=>(const Desired&) const = default;

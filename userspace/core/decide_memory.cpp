@@ -6,9 +6,6 @@
 namespace xlb {
 namespace {
 
-const Address& address_of(const std::pair<const Address, Place>& entry) {
-  return entry.first;
-}
 const Address& address_of(const std::pair<const HealthTarget, std::string>& entry) {
   return entry.first.address;
 }
@@ -38,6 +35,31 @@ void follow(Facts& known, const Facts& now, std::set<Address>& different) {
     known.insert(old, fact);
   }
   while (old != known.end()) old = forget(old);
+}
+
+// The same; there are ten thousands of these, and few that differ.
+void follow(Places& known, const Places& now, std::set<Address>& different) {
+  std::vector<Address> changed;
+  auto old = known.begin();
+  for (const auto& place : now) {
+    for (; old != known.end() && old->first < place.first; ++old) changed.push_back(old->first);
+    const bool both = old != known.end() && old->first == place.first;
+    if (!both || old->second != place.second) changed.push_back(place.first);
+    if (both) ++old;
+  }
+  for (; old != known.end(); ++old) changed.push_back(old->first);
+  different.insert(changed.begin(), changed.end());
+  constexpr std::size_t few = 100;
+  if (changed.size() > few) {
+    known = now;
+    return;
+  }
+  for (const Address& address : changed) {
+    if (const auto place = now.find(address); place != now.end())
+      known[address] = place->second;
+    else
+      known.erase(address);
+  }
 }
 
 }  // namespace

@@ -48,7 +48,7 @@ class DecideMemory {
   using Peer = std::pair<std::string, bool>;  // name, can be reached
   struct World {
     std::string node;
-    std::map<Address, Place> places;
+    Places places;
     std::map<HealthTarget, std::string> ill;
     std::set<Address> policed;
     std::set<Address> vips;

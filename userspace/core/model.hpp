@@ -13,6 +13,7 @@
 #include "userspace/core/address.hpp"
 #include "userspace/core/health_check.hpp"
 #include "userspace/core/shared.hpp"
+#include "userspace/core/sorted_rows.hpp"
 
 namespace xlb {
 
@@ -178,6 +179,8 @@ struct Place {
   auto operator<=>(const Place&) const = default;
 };
 
+using Places = SortedRows<Address, Place>;
+
 struct Link {
   std::string name;
   std::uint32_t attach_ifindex = 0;
@@ -205,7 +208,7 @@ struct Machine {
   std::string node_name;
   std::vector<Link> links;          // those that xdp-lb is attached to, by attach_ifindex then vlan
   std::set<Address> own_addresses;  // of every interface
-  std::map<Address, Place> places;  // of every backend address asked for, and of pods that were backends
+  Places places;                    // of every backend address asked for, and of pods that were backends
   bool kube_proxy = false;          // something behind us serves the VIPs as well
   std::map<HealthTarget, std::string> ill;  // backends whose health probe fails, and how
   std::map<Address, TakenOver> taken_over;  // VIPs

@@ -108,9 +108,7 @@ bool same_slots(const Slots& left, const Slots& right) {
 
 Slots SlotMemory::fill(std::span<const SlotCandidate> candidates, std::uint32_t count) {
   std::uint64_t hash = root5 ^ count;
-  for (const SlotCandidate& candidate : candidates) {
-    hash = mix(hash ^ hash_endpoint(candidate.address, candidate.port)) ^ candidate.id;
-  }
+  for (const SlotCandidate& candidate : candidates) hash = mix(hash ^ candidate.id);
   Entry& entry = entries_[hash];
   if (entry.slots.size() != count ||
       !std::equal(entry.candidates.begin(), entry.candidates.end(), candidates.begin(), candidates.end())) {

@@ -80,7 +80,7 @@ class SlotMemory {
     Slots slots;
     bool used = true;
   };
-  std::unordered_map<std::uint64_t, Entry> entries_;  // by a hash of the number of slots and the candidates with their ids
+  std::unordered_map<std::uint64_t, Entry> entries_;  // by a hash of the number of slots and the candidates' ids
 };
 
 }  // namespace xlb

@@ -5,7 +5,9 @@
 #pragma once
 
 #include <algorithm>
+#include <compare>
 #include <cstddef>
+#include <initializer_list>
 #include <utility>
 #include <vector>
 
@@ -17,6 +19,11 @@ class SortedRows {
   using value_type = std::pair<Key, Row>;
   using iterator = typename std::vector<value_type>::iterator;
   using const_iterator = typename std::vector<value_type>::const_iterator;
+
+  SortedRows() = default;
+  SortedRows(std::initializer_list<value_type> rows) {  // NOLINT: implicit by intent
+    for (const auto& [key, row] : rows) (*this)[key] = row;
+  }
 
   [[nodiscard]] iterator begin() { return rows_.begin(); }
   [[nodiscard]] iterator end() { return rows_.end(); }
@@ -47,6 +54,13 @@ class SortedRows {
   void erase(const Key& key) {
     if (const auto place = find(key); place != end()) rows_.erase(place);
   }
+  template <typename Predicate>
+  void erase_if(const Predicate& predicate) {
+    std::erase_if(rows_, predicate);
+  }
+  void clear() { rows_.clear(); }
+  // Where rows can be compared.
+  auto operator<=>(const SortedRows&) const = default;
 
  private:
   static bool before(const value_type& row, const Key& key) { return row.first < key; }

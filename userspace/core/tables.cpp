@@ -135,7 +135,9 @@ class BackendRows {
     identity.address = backend.address.to_abi();
     identity.port = network_order(backend.port);
     identity.protocol = static_cast<std::uint8_t>(backend.protocol);
-    const std::size_t index = index_of(identity);
+    // Services come in the same order every time, and so do their backends.
+    const std::size_t index = next_ < entries_.size() && same_identity(entries_[next_].row, identity) ? next_ : index_of(identity);
+    next_ = index + 1;
     merge(entries_[index], backend, node_id);
     if (entries_[index].row.vip_id == 0) entries_[index].row.vip_id = vip_id;
     return index;
@@ -145,7 +147,7 @@ class BackendRows {
   // with kube-proxy. Whether a peer's pod runs is that peer's to know: it refuses what comes for one that does not. UDP has no
   // connections, and without its VIP no packet of one comes. What is listed comes first: those that are not have a quarter of the
   // room that it leaves.
-  void linger(const std::map<Address, std::uint32_t>& pods, const std::map<std::uint32_t, lb_peer>& peers,
+  void linger(const SortedRows<Address, std::uint32_t>& pods, const std::map<std::uint32_t, lb_peer>& peers,
               const std::set<std::uint32_t>& vips) {
     std::size_t room = wanted_ + 1 < limit_ ? (limit_ - 1 - wanted_) / 4 : 0;
     for (Entry& entry : entries_) {
@@ -261,13 +263,10 @@ class BackendRows {
 
   // All rows by id: the wanted ones, and what was used before and is free now, of which only the generation stays.
   void list(SortedRows<std::uint32_t, lb_backend>& rows) const {
-    std::vector<const Entry*> sorted;
-    sorted.reserve(wanted_);
+    std::vector<const Entry*> by_id(limit_, nullptr);
     for (const Entry& entry : entries_) {
-      if (entry.wanted) sorted.push_back(&entry);
+      if (entry.wanted) by_id[entry.id] = &entry;
     }
-    const auto by_id = [](const Entry* a, const Entry* b) { return a->id < b->id; };
-    if (!std::is_sorted(sorted.begin(), sorted.end(), by_id)) std::sort(sorted.begin(), sorted.end(), by_id);
     rows.reserve(std::max(installed_.backends.size(), wanted_) + 1);
     auto old = installed_.backends.begin();
     const auto free_until = [&](std::uint32_t id) {
@@ -278,7 +277,8 @@ class BackendRows {
         rows.append(old->first, freed);
       }
     };
-    for (const Entry* entry : sorted) {
+    for (const Entry* entry : by_id) {
+      if (entry == nullptr) continue;
       free_until(entry->id);
       rows.append(entry->id, entry->row);
     }
@@ -293,6 +293,7 @@ class BackendRows {
   std::vector<Entry> entries_;
   std::vector<std::uint32_t> places_;
   std::size_t wanted_ = 0;
+  std::size_t next_ = 0;  // after the last one that was wanted
 };
 
 // ---- the whole ----------------------------------------------------------------------------------------------------
@@ -367,11 +368,13 @@ class Compiler {
   }
 
   Result<void> add_vips() {
-    std::set<Address> served;
-    for (const DesiredService& service : desired_.services) served.insert(service.vip);
+    std::vector<Address> served;
+    served.reserve(desired_.services.size());
+    for (const DesiredService& service : desired_.services) served.push_back(service.vip);
+    std::sort(served.begin(), served.end());
     std::map<Address, const DesiredVip*> vips;
     for (const DesiredVip& vip : desired_.vips) {
-      if (served.contains(vip.address)) vips[vip.address] = &vip;
+      if (std::binary_search(served.begin(), served.end(), vip.address)) vips.insert_or_assign(vips.end(), vip.address, &vip);
     }
     if (vips.size() > XLB_MAX_VIPS) return full("xlb_vips", vips.size(), XLB_MAX_VIPS, "VIPs");
 
@@ -396,7 +399,7 @@ class Compiler {
       if (vip->taken_over) row.flags |= XLB_VIP_TAKEN_OVER;
       if (vip->continues) row.flags |= XLB_VIP_CONTINUES;
       row.link_mask = links_.mask(vip->links);
-      tables_.vips[address] = row;
+      tables_.vips.insert(tables_.vips.end(), {address, row});
       join_group(*vip, row.link_mask);
     }
     return {};

@@ -55,7 +55,7 @@ struct World {
   // the machine
   std::vector<Link> links;
   std::set<Address> own;
-  std::map<Address, Place> places;
+  Places places;
   std::map<Address, int> routed_until;  // looks at an address that it takes until its neighbour is known
   std::vector<Address> asked_neighbours;
   // the wire
@@ -137,8 +137,8 @@ class Machine : public Netlink {
   Result<std::optional<InterfaceFacts>> interface(const std::string&) override { return std::optional<InterfaceFacts>{}; }
   Result<std::vector<Link>> links(const std::vector<std::string>&) override { return world_.links; }
   Result<std::set<Address>> own_addresses() override { return world_.own; }
-  Result<std::map<Address, Place>> find_places(const std::vector<Address>& addresses, const std::map<Address, Place>&) override {
-    std::map<Address, Place> found;
+  Result<Places> find_places(const std::vector<Address>& addresses, const Places&) override {
+    Places found;
     for (const Address& address : addresses) {
       const auto place = world_.places.find(address);
       found[address] = place == world_.places.end() ? Place{Place::Kind::absent, 0, "", "no route"} : place->second;

@@ -163,7 +163,7 @@ class MachineTest : public testing::Test {
 
   std::optional<NetworkSpace> node_;
   std::unique_ptr<Netlink> netlink_;
-  std::map<Address, Place> previous_;
+  Places previous_;
 };
 
 // ---- interfaces, links, addresses
