@@ -109,9 +109,11 @@ bool Membership::judge(Peer& peer, Instant now, Instant awake) const {
   peer.awaited = !peer.reached && peer.losses != 0 && now < peer.awaited_until();
   peer.missing = !peer.reached || peer.echoes.missing(now, settings_);
   peer.fresh = peer.known && awake - peer.said_awake <= settings_.stale_age;
-  // A peer whose echoes never came home is heard by its statements, as one whose echoes no longer do.
+  // A peer whose echoes never came home is heard by its statements, as one whose echoes no longer do. What it said while they were
+  // missing counts for a moment only: one of them may have been lost by chance, and the peer have died after its next word.
   const bool spoke = peer.said_at > peer.echoes.first_unanswered() || lost_at > now;
-  peer.heard = peer.known && (peer.reached || (peer.fresh && spoke));
+  const bool speaks = peer.said_at > peer.lost || (spoke && now < peer.silent_at(settings_));
+  peer.heard = peer.known && (peer.reached || (peer.fresh && speaks));
   peer.stale = peer.reached && peer.echoes.home_stale();
   peer.outdated |= !peer.heard;
   if (before == std::tuple(peer.reached, peer.heard, peer.fresh, peer.stale, peer.outdated)) return awaited != peer.awaited;

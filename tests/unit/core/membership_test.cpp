@@ -163,10 +163,29 @@ TEST_F(Watch, HeardByStatementsWhileEchoesAreLost) {
   run(milliseconds(200), true);
   run(milliseconds(240), false);
   membership_.said(statement("b", 2), now_, now_);
-  run(milliseconds(600), false);
+  run(milliseconds(300), false);
   EXPECT_FALSE(peer().reached);
   EXPECT_TRUE(peer().heard);
-  run(milliseconds(240) + kSettings.stale_age + milliseconds(20), false);
+  membership_.said(statement("b", 3), now_, now_);  // and is lost already
+  const Instant last = now_;
+  run(last + kSettings.stale_age, false);
+  EXPECT_TRUE(peer().heard);
+  run(last + kSettings.stale_age + milliseconds(20), false);
+  EXPECT_FALSE(peer().heard);
+}
+
+TEST_F(Watch, AStatementAfterALostEchoKeepsADeadPeerAliveForAMomentOnly) {
+  membership_.said(statement("b", 1), now_, now_);
+  run(milliseconds(200), true);
+  run(milliseconds(220), false);
+  membership_.said(statement("b", 2), now_, now_);  // its last word
+  run(milliseconds(300), false);
+  ASSERT_FALSE(peer().reached);
+  const Instant silent_at = peer().silent_at(kSettings);
+  EXPECT_LE(silent_at, peer().lost + kSettings.detection());
+  run(silent_at - milliseconds(10), false);
+  EXPECT_TRUE(peer().heard) << "one that lives has until then to say more";
+  run(silent_at + milliseconds(10), false);
   EXPECT_FALSE(peer().heard);
 }
 
