@@ -55,7 +55,7 @@ TEST(NetlinkMessageTest, AttributesThatReachPastTheEndAreLeftOut) {
   const std::size_t whole = message.get()->nlmsg_len;
   for (std::size_t length = NLMSG_HDRLEN; length < whole; ++length) {
     message.get()->nlmsg_len = static_cast<std::uint32_t>(length);
-    const auto found = attributes<IFLA_MTU + 1>(*message.get(), sizeof(ifinfomsg));
+    const auto found = attributes<IFLA_LINK + 1>(*message.get(), sizeof(ifinfomsg));
     EXPECT_EQ(found[IFLA_LINK], nullptr) << length;
     EXPECT_EQ(found[IFLA_MTU] != nullptr, length >= whole - 8) << length;
   }
