@@ -154,7 +154,8 @@ class NodesStory(unittest.TestCase):
 
     def answers(self, client: Namespace, vip: str, port: int = 80) -> str:
         """The address that the server saw."""
-        return client.run("curl", "-s", "-m", "3", f"http://{vip}:{port}/", check=False).stdout
+        host = f"[{vip}]" if ":" in vip else vip
+        return client.run("curl", "-s", "-m", "3", f"http://{host}:{port}/", check=False).stdout
 
     def until(self, what: str, condition: Callable[[], object], within: float = 20) -> object:
         """`eventually`, with what the daemons said when it does not happen."""

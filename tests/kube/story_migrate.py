@@ -10,11 +10,10 @@ import json
 import signal
 import subprocess
 import time
-from dataclasses import dataclass
 
 from lab import probes
-from lab.lab import GATEWAY
-from lab.traffic import Load, eventually, who_has
+from lab.lab import GATEWAY, GATEWAY6
+from lab.traffic import Load, eventually, solicit, who_has
 
 from . import control_plane, metallb, partner
 from .metallb import MetalLB
@@ -22,24 +21,16 @@ from .nodes import NodesStory
 from .story import CHART, FULL, NAMESPACE, RELEASE, need
 from .story_services import ADVERTISEMENT, pool
 
-HOME, FAR = "192.168.0.200-192.168.0.210", "203.0.113.0/28"
-SERVICES = {"web": "192.168.0.200", "shop": "192.168.0.201", "mail": "192.168.0.202", "held": "192.168.0.203"}
+HOME, HOME6, FAR = "192.168.0.200-192.168.0.210", "fd00:0:0:1::200-fd00:0:0:1::20f", "203.0.113.0/28"
+SERVICES = {"web": "192.168.0.200", "shop": "192.168.0.201", "mail": "192.168.0.202", "held": "192.168.0.203", "six": "fd00:0:0:1::200"}
+CLAIMS = sorted(f"vip-{vip}" if ":" not in vip else "vip-fd00-0-0-1-0-0-0-200" for vip in SERVICES.values())
 ECHO = 9000
 HELD = 30
-REQUESTS = 10_000 if FULL else 4_000
+REQUESTS = 10_000 if FULL else 5_000
+PAUSE = 0.02  # as many requests as users make, not as many as go
 # What a migration writes, or might.
 WATCHED = ("deployments,daemonsets,pods,leases,ipaddresspools,l2advertisements,servicel2statuses,secrets,serviceaccounts", "-n", NAMESPACE)
 CLUSTER_WIDE = ("services,nodes,customresourcedefinitions", "-A")
-
-
-@dataclass
-class Paced(Load):
-    """As many requests as users make, not as many as go."""
-    pause: float = 0.02
-
-    def _take(self) -> bool:
-        time.sleep(self.pause)
-        return super()._take()
 
 
 class Migrate(NodesStory):
@@ -71,7 +62,7 @@ class Migrate(NodesStory):
         cls.metallb = MetalLB(cls.control, cls.lab.nodes)
         cls.addClassCleanup(cls.metallb.stop)
         cls.metallb.install()
-        cls.control.apply(pool("home", HOME), pool("far", FAR, autoAssign=False), ADVERTISEMENT)
+        cls.control.apply(pool("home", HOME), pool("home6", HOME6), pool("far", FAR, autoAssign=False), ADVERTISEMENT)
         # MetalLB announces whatever it is told; it is in no subnet of the nodes.
         cls.lab.lan.ip(f"route add {FAR} dev eth0")
 
@@ -95,7 +86,11 @@ class Migrate(NodesStory):
     def who(self, vip: str) -> list[str]:
         """The nodes that answer for it, whoever answers there."""
         names = {node.mac(): node.role for node in self.lab.nodes}
-        return sorted(names.get(mac, mac) for mac in who_has(self.lab.router, vip, GATEWAY, interface="lan0", timeout=0.3))
+        if ":" in vip:
+            macs = [mac for mac, _ in solicit(self.lab.router, vip, GATEWAY6, interface="lan0", timeout=0.3)]
+        else:
+            macs = who_has(self.lab.router, vip, GATEWAY, interface="lan0", timeout=0.3)
+        return sorted(names.get(mac, mac) for mac in macs)
 
     def clients_know(self) -> bool:
         """The LAN client has the MAC of the node that answers; who has none asks."""
@@ -122,7 +117,8 @@ class Migrate(NodesStory):
     def test_1_beside_metallb_nothing_is_touched(self) -> None:
         for name, more in (("web", {}), ("shop", {"externalTrafficPolicy": "Local"}), ("mail", {}),
                            ("held", {"ports": [{"name": "echo", "port": ECHO, "targetPort": ECHO},
-                                              {"name": "web", "port": 80, "targetPort": 8000}]})):
+                                              {"name": "web", "port": 80, "targetPort": 8000}]}),
+                           ("six", {"ipFamilies": ["IPv6"]})):
             self.service(name, **more)
             self.until(f"MetalLB gives {name} its address", lambda: self.addresses(name) == [SERVICES[name]])
         self.all_answered()
@@ -182,7 +178,7 @@ class Migrate(NodesStory):
             self.assertFalse(self.metallb.runs())
             if how == signal.SIGKILL:
                 self.assertIn("is scaled to 0 already", self.migrate("--yes").stdout)
-                self.assertEqual(self.claims(), sorted(f"vip-{vip}" for vip in SERVICES.values()))
+                self.assertEqual(self.claims(), CLAIMS)
                 self.assertEqual(self.control.get("deployment", "metallb-controller", "-n", NAMESPACE)["metadata"]["annotations"]
                                  ["xdp-lb.io/replicas"], "1")
             self.migrate("--undo")
@@ -196,7 +192,7 @@ class Migrate(NodesStory):
         before = {name: self.who(vip) for name, vip in SERVICES.items()}
         self.assertTrue(self.clients_know())
         held = probes.Held(self.lab.lan, SERVICES["held"], ECHO, HELD)
-        loads = [Paced(self.lab.lan, vip, threads=1, limit=REQUESTS // len(SERVICES)).start() for vip in SERVICES.values()]
+        loads = [Load(self.lab.lan, vip, threads=1, limit=REQUESTS // len(SERVICES), pause=PAUSE).start() for vip in SERVICES.values()]
         try:
             time.sleep(2)
             begun = time.monotonic()
@@ -212,7 +208,7 @@ class Migrate(NodesStory):
         for name, vip in SERVICES.items():
             self.assertEqual(self.addresses(name), [vip])
             self.assertIn(f"taken over: {vip}", done.stdout)
-        self.assertEqual(self.claims(), sorted(f"vip-{vip}" for vip in SERVICES.values()))
+        self.assertEqual(self.claims(), CLAIMS)
         self.assertEqual({name: self.who(vip) for name, vip in SERVICES.items()}, before, "each goes on where it was announced")
         self.assertFalse(self.metallb.runs())
         told = held.end()
@@ -239,7 +235,7 @@ class Migrate(NodesStory):
             self.start(node)
         self.until("one of them gives addresses out", lambda: any("gives addresses out" in self.log(node) for node in self.lab.nodes))
         self.all_answered()
-        loads = [Paced(self.lab.lan, vip, threads=1).start() for vip in SERVICES.values()]
+        loads = [Load(self.lab.lan, vip, threads=1, pause=PAUSE).start() for vip in SERVICES.values()]
         try:
             self.control.helm("upgrade", "metallb", str(self.metallb.chart), "-n", NAMESPACE, "--reuse-values", "--set",
                               "crds.enabled=false")
@@ -254,7 +250,7 @@ class Migrate(NodesStory):
         for kind in ("ipaddresspools", "l2advertisements", "servicel2statuses"):
             self.assertIn(f"{kind}.metallb.io", definitions)
         self.assertNotIn("bgppeers.metallb.io", definitions, "helm has indeed taken away what nobody kept")
-        self.assertEqual(len(self.control.get("ipaddresspools", "-n", NAMESPACE)["items"]), 2)
+        self.assertEqual(len(self.control.get("ipaddresspools", "-n", NAMESPACE)["items"]), 3)
         for name, vip in SERVICES.items():
             self.assertEqual(self.addresses(name), [vip])
         self.all_answered()

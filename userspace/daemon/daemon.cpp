@@ -361,6 +361,7 @@ void Daemon::took_in(const Outcome& outcome, bool asked) {
     log_.say(Severity::error, "peers not kept", {{"reason", settled.error().text}});
   if (kubernetes_) kubernetes_->took_in(outcome);
   arm_announcements();
+  give_back(outcome.given_back);
   follow_events(!outcome.attached.empty());
   if (outcome.facts) {
     health_.follow(health_targets(outcome.facts->services, outcome.facts->node), outcome.facts->ill);
@@ -402,8 +403,7 @@ void Daemon::on_moved(const std::vector<Address>& taken, const std::vector<Addre
     for (const Address& vip : taken)
       if (peering_.announced_on(vip, owned.link) && !std::binary_search(owned.vips.begin(), owned.vips.end(), vip)) fresh.push_back(vip);
     if (fresh.empty()) continue;
-    if (auto sent = reconciler_.edges().announce(owned.link, fresh); !sent)
-      log_.say(Severity::warning, "vips not announced", {{"link", owned.link.name}, {"reason", sent.error().text}});
+    announce({{owned.link, fresh}});
     owned.vips.insert(owned.vips.end(), fresh.begin(), fresh.end());
     std::sort(owned.vips.begin(), owned.vips.end());
   }
@@ -417,11 +417,24 @@ void Daemon::arm_announcements() {
   const auto next = schedule_.next();
   if (!next) return;
   announce_timer_ = loop_.at(*next, [this] {
-    for (const LinkVips& entry : schedule_.due(Clock::now()))
-      if (auto sent = reconciler_.edges().announce(entry.link, entry.vips); !sent)
-        log_.say(Severity::warning, "vips not announced", {{"link", entry.link.name}, {"reason", sent.error().text}});
+    announce(schedule_.due(Clock::now()));
     arm_announcements();
   });
+}
+
+void Daemon::announce(const std::vector<LinkVips>& all) {
+  for (const LinkVips& entry : all)
+    if (auto sent = reconciler_.edges().announce(entry.link, entry.vips); !sent)
+      log_.say(Severity::warning, "vips not announced", {{"link", entry.link.name}, {"reason", sent.error().text}});
+}
+
+// MetalLB answers again and does not say so: clients would keep the MAC of the node that had the VIP last. The last daemon that
+// hears of it may even take the VIP from the others for a moment, and announce it; so it is said again.
+void Daemon::give_back(const std::vector<LinkVips>& vips) {
+  if (vips.empty()) return;
+  announce(vips);
+  for (const auto later : {300ms, 1000ms, 3000ms})
+    loop_.at(Clock::now() + later, [this, vips] { announce(vips); });
 }
 
 // The ring is a pinned map: it comes with the first link and goes with the last. It has room for one reader, so a `trace` that

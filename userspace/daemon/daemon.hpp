@@ -70,6 +70,8 @@ class Daemon {
   void say_new_warnings(const Outcome& outcome);
   void follow_events(bool attached);
   void arm_announcements();
+  void announce(const std::vector<LinkVips>& all);
+  void give_back(const std::vector<LinkVips>& vips);
   std::optional<Mac> find_mac(const Link& link, const Address& address);
   void on_moved(const std::vector<Address>& taken, const std::vector<Address>& dropped);
 

@@ -369,7 +369,7 @@ std::vector<LinkVips> owned_vips(const Tables& tables, const std::vector<Link>& 
   return result;
 }
 
-// VIPs that were taken over from MetalLB, which announced them from this node, and are its own again.
+// As Outcome::given_back.
 std::vector<LinkVips> given_back(const std::map<Address, TakenOver>& before, const Machine& now) {
   std::vector<LinkVips> result;
   for (const Link& link : now.links) {
@@ -378,7 +378,7 @@ std::vector<LinkVips> given_back(const std::map<Address, TakenOver>& before, con
       const bool inside = std::any_of(link.subnets.begin(), link.subnets.end(), [&](const Prefix& subnet) { return subnet.contains(address); });
       if (inside && over.home == now.node_name && !now.taken_over.contains(address)) back.vips.push_back(address);
     }
-    result.push_back(std::move(back));
+    if (!back.vips.empty()) result.push_back(std::move(back));
   }
   return result;
 }
@@ -486,10 +486,7 @@ Result<Outcome> Reconciler::carry_out(Observation& seen, const Judgement& judged
   // The VIP is answered for already; that the network was not told loudly is a warning.
   if (auto announced = announce(fresh, outcome.taken.empty() ? 0 : options.announcements); !announced)
     outcome.warnings.push_back(announced.error().text);
-  // MetalLB answers again, but does not know that clients may have learnt another node's MAC meanwhile.
-  const auto before_it = std::exchange(taken_over_, seen.machine.taken_over);
-  if (auto announced = announce(given_back(before_it, seen.machine), options.announcements); !announced)
-    outcome.warnings.push_back(announced.error().text);
+  outcome.given_back = given_back(std::exchange(taken_over_, seen.machine.taken_over), seen.machine);
   return outcome;
 }
 

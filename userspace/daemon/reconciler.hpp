@@ -111,6 +111,7 @@ struct Outcome {
   std::vector<std::string> warnings;
   // For the daemon only; these do not travel over the control socket.
   std::vector<LinkVips> owned;
+  std::vector<LinkVips> given_back;  // taken over from MetalLB, which announced them from this node, until now
   std::map<ObjectName, std::string> refusals;  // services without an address
   bool places_missing = false;                 // a backend takes the kernel path because its veth is not known (yet)
   std::shared_ptr<const LastPass> facts;       // what was found and decided
