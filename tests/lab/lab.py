@@ -409,5 +409,6 @@ def _create(host: Namespace) -> None:
 
 
 def _many_connections(host: Namespace) -> None:
-    """Room for tens of thousands of short connections from one address."""
-    host.sysctl(net__ipv4__ip_local_port_range="1024 65000", net__ipv4__tcp_tw_reuse=1)
+    """Room for tens of thousands of short connections from one address; ports that stories choose themselves are left to them."""
+    host.sysctl(net__ipv4__ip_local_port_range="1024 65000", net__ipv4__tcp_tw_reuse=1,
+                net__ipv4__ip_local_reserved_ports="20000-22000,41000-46000")
