@@ -86,10 +86,10 @@ struct Peer {
   [[nodiscard]] Instant awaited_until() const { return lost + kAwaited; }
   // Lost by its echoes, and nothing said since: when it is not heard any more. A peer that lives speaks on for longer (speaks_on()).
   [[nodiscard]] Instant silent_at(const ClusterSettings& settings) const { return lost + 2 * settings.echo_interval; }
-  // This node says something with each echo while echoes are missing, and for a while after it has lost the peer, which loses this
-  // node at about the same time if it lives.
+  // This node says something with each echo while echoes of a peer that it hears are missing, and for a while after it has lost the
+  // peer, which loses this node at about the same time if it lives.
   [[nodiscard]] bool speaks_on(Instant now, const ClusterSettings& settings) const {
-    return missing && (reached || (losses != 0 && now < lost + 4 * settings.echo_interval));
+    return missing && (reached || heard || (losses != 0 && now < lost + 4 * settings.echo_interval));
   }
   [[nodiscard]] bool live() const { return heard && !stale && !outdated; }  // its claims count
   [[nodiscard]] bool candidate() const { return live() && fresh && !said.draining && !said.listening && !said.deaf; }
