@@ -64,8 +64,7 @@ class KernelNetlink final : public Netlink {
 
   Result<std::vector<Link>> links(const std::vector<std::string>& attached) override;
   Result<std::set<Address>> own_addresses() override;
-  Result<Places> find_places(const std::vector<Address>& addresses,
-                                               const Places& previous) override;
+  Result<Places> find_places(const std::vector<Address>& addresses, const Places& previous) override;
   Result<std::optional<Mac>> neighbour(std::uint32_t ifindex, const Address& address) override;
   Result<void> probe_neighbour(const Address& address) override;
 
@@ -145,8 +144,7 @@ Result<std::set<Address>> KernelNetlink::own_addresses() {
   return own;
 }
 
-Result<Places> KernelNetlink::find_places(const std::vector<Address>& addresses,
-                                                            const Places& previous) {
+Result<Places> KernelNetlink::find_places(const std::vector<Address>& addresses, const Places& previous) {
   Places places;
   if (addresses.empty()) {
     places_.clear();

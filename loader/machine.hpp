@@ -45,8 +45,7 @@ class Netlink {
   // Attach interface -> one Link for itself and one for each VLAN device above it.
   virtual Result<std::vector<Link>> links(const std::vector<std::string>& attached) = 0;
   virtual Result<std::set<Address>> own_addresses() = 0;
-  virtual Result<Places> find_places(const std::vector<Address>& addresses,
-                                                       const Places& previous) = 0;
+  virtual Result<Places> find_places(const std::vector<Address>& addresses, const Places& previous) = 0;
   // What the kernel's neighbour table holds; nobody is asked.
   virtual Result<std::optional<Mac>> neighbour(std::uint32_t ifindex, const Address& address) = 0;
   // Asks the kernel to resolve the neighbour (RTM_NEWNEIGH with NTF_USE), so that find_places() succeeds soon.
