@@ -354,7 +354,7 @@ void Cluster::send_echoes(ClusterOrders& orders) {
     orders.echoes.push_back({name, peer.echoes.order()});
     const bool often = peer.missing && (peer.reached || standing_ == Standing::deaf || now_ - peer.since < kSearch);
     peer.next_echo = next_tick(now_, often ? settings_.echo_interval / 3 : settings_.echo_interval);
-    if (peer.speaks_on(now_, settings_)) speak_now_ = true;  // who still hears this node may say so to that one
+    if (peer.speaks_on(awake_, settings_)) speak_now_ = true;  // who still hears this node may say so to that one
   }
 }
 
@@ -429,7 +429,8 @@ Instant Cluster::next_step() const {
     next = std::min(next, peer.next_echo);
     if (peer.reached) next = std::min(next, peer.echoes.lost_at(settings_));
     if (peer.awaited) next = std::min(next, peer.awaited_until());
-    if (!peer.reached && peer.heard && now_ < peer.silent_at(settings_)) next = std::min(next, peer.silent_at(settings_));
+    if (const Instant silent = peer.silent_awake(settings_); !peer.reached && peer.heard && awake_ < silent)
+      next = std::min(next, by_awake(silent));
     if (peer.fresh) next = std::min(next, by_awake(peer.said_awake + settings_.stale_age) + kTick);
   }
   if (standing_ != Standing::standing) next = std::min(next, next_ask_);

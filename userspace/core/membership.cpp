@@ -101,6 +101,7 @@ bool Membership::judge(Peer& peer, Instant now, Instant awake) const {
   if (peer.reached && now >= lost_at) {
     peer.reached = false;
     peer.lost = now;
+    peer.lost_awake = awake;
     peer.detection = now - peer.echoes.home_sent();
     ++peer.losses;
   } else if (!peer.reached && peer.echoes.any_home() && now < lost_at && peer.echoes.home_sent() >= peer.lost) {
@@ -112,7 +113,7 @@ bool Membership::judge(Peer& peer, Instant now, Instant awake) const {
   // A peer whose echoes never came home is heard by its statements, as one whose echoes no longer do. What it said while they were
   // missing counts for a moment only: one of them may have been lost by chance, and the peer have died after its next word.
   const bool spoke = peer.said_at > peer.echoes.first_unanswered() || lost_at > now;
-  const bool speaks = peer.said_at > peer.lost || (spoke && now < peer.silent_at(settings_));
+  const bool speaks = peer.said_at > peer.lost || (spoke && awake < peer.silent_awake(settings_));
   peer.heard = peer.known && (peer.reached || (peer.fresh && speaks));
   peer.stale = peer.reached && peer.echoes.home_stale();
   peer.outdated |= !peer.heard;

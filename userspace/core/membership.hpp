@@ -78,18 +78,20 @@ struct Peer {
   bool outdated = false;                 // it was not heard for a while, and has said nothing since
   Instant since{};                       // of the last change of reached, heard, fresh or stale
   Instant lost{};                        // when it was last found not reached
+  Instant lost_awake{};                  // the same on the clock that stands still while this node stalls
   std::chrono::nanoseconds detection{};  // of that loss: from the last sign of life to the decision
   std::uint64_t losses = 0;
 
   Instant next_echo{};
 
   [[nodiscard]] Instant awaited_until() const { return lost + kAwaited; }
-  // Lost by its echoes, and nothing said since: when it is not heard any more. A peer that lives speaks on for longer (speaks_on()).
-  [[nodiscard]] Instant silent_at(const ClusterSettings& settings) const { return lost + 2 * settings.echo_interval; }
+  // Lost by its echoes, and nothing said since: when, on this node's own clock, it is not heard any more. A peer that lives speaks on
+  // for longer (speaks_on()).
+  [[nodiscard]] Instant silent_awake(const ClusterSettings& settings) const { return lost_awake + 2 * settings.echo_interval; }
   // This node says something with each echo while echoes of a peer that it hears are missing, and for a while after it has lost the
   // peer, which loses this node at about the same time if it lives.
-  [[nodiscard]] bool speaks_on(Instant now, const ClusterSettings& settings) const {
-    return missing && (reached || heard || (losses != 0 && now < lost + 4 * settings.echo_interval));
+  [[nodiscard]] bool speaks_on(Instant awake, const ClusterSettings& settings) const {
+    return missing && (reached || heard || (losses != 0 && awake < lost_awake + 4 * settings.echo_interval));
   }
   [[nodiscard]] bool live() const { return heard && !stale && !outdated; }  // its claims count
   [[nodiscard]] bool candidate() const { return live() && fresh && !said.draining && !said.listening && !said.deaf; }

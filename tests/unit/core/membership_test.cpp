@@ -181,12 +181,29 @@ TEST_F(Watch, AStatementAfterALostEchoKeepsADeadPeerAliveForAMomentOnly) {
   membership_.said(statement("b", 2), now_, now_);  // its last word
   run(milliseconds(300), false);
   ASSERT_FALSE(peer().reached);
-  const Instant silent_at = peer().silent_at(kSettings);
-  EXPECT_LE(silent_at, peer().lost + kSettings.detection());
-  run(silent_at - milliseconds(10), false);
+  const Instant silent = peer().silent_awake(kSettings);
+  EXPECT_LE(silent, peer().lost + kSettings.detection());
+  run(silent - milliseconds(10), false);
   EXPECT_TRUE(peer().heard) << "one that lives has until then to say more";
-  run(silent_at + milliseconds(10), false);
+  run(silent + milliseconds(10), false);
   EXPECT_FALSE(peer().heard);
+}
+
+TEST_F(Watch, WhoStoodStillItselfWaitsForTheNextWordAllTheSame) {
+  membership_.said(statement("b", 1), now_, now_);
+  run(milliseconds(200), true);
+  run(milliseconds(220), false);
+  membership_.said(statement("b", 2), now_, now_);
+  run(milliseconds(300), false);
+  ASSERT_FALSE(peer().reached);
+  const Instant awake = now_ + milliseconds(10);
+  membership_.judge(now_ + milliseconds(500), awake);  // half a second, of which it was awake for a hundredth
+  EXPECT_TRUE(peer().heard);
+  EXPECT_TRUE(peer().speaks_on(awake, kSettings));
+  membership_.judge(now_ + milliseconds(600), peer().silent_awake(kSettings));
+  EXPECT_FALSE(peer().heard);
+  EXPECT_TRUE(peer().speaks_on(peer().lost_awake + 3 * kSettings.echo_interval, kSettings));
+  EXPECT_FALSE(peer().speaks_on(peer().lost_awake + 4 * kSettings.echo_interval, kSettings));
 }
 
 TEST_F(Watch, BackByAnEchoSentAfterTheLossOnly) {
