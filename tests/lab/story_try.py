@@ -6,11 +6,11 @@ from __future__ import annotations
 import time
 
 from . import servers
-from .story import FIRST_VIP, Story
+from .story import FIRST_VIP, WaitingStory
 from .traffic import eventually, http, who_has
 
 
-class Try(Story):
+class Try(WaitingStory):
     FRESH = True
 
     def serve(self, *options: str) -> float:
