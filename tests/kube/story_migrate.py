@@ -223,6 +223,9 @@ class Migrate(NodesStory):
         for _ in range(10):
             self.assertNotIn(owner.role, self.who(vip), "MetalLB's speaker there answers no more")
         self.assertGreater(self.verdicts("taken_over"), 0)
+        for told in owner.lb_json("status")["vips"]:
+            self.assertTrue(told["taken_over"], told)
+            self.assertIn("kept silent", told["reason"])
         owner.lb("undrain")
         self.all_answered()
 

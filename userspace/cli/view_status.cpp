@@ -101,6 +101,15 @@ void add_owner(Json& vip, const Json& cluster) {
   }
 }
 
+// As the tables say: it is what they hold that keeps the other one silent.
+void add_taken_over(Json& vip, const lb_vip* row) {
+  const bool taken = row != nullptr && (row->flags & XLB_VIP_TAKEN_OVER) != 0;
+  vip["taken_over"] = taken;
+  if (!taken) return;
+  const auto reason = vip.at("reason").get<std::string>();
+  vip["reason"] = (reason.empty() ? "" : reason + "; ") + "taken over from MetalLB, which is kept silent about it";
+}
+
 Json vips_json(const Observation& seen, const Judgement& judged, const Json& cluster) {
   Json vips = Json::array();
   std::set<Address> declared;
@@ -121,6 +130,8 @@ Json vips_json(const Observation& seen, const Judgement& judged, const Json& clu
                     {"links", vip.links},
                     {"reason", vip.reason}});
     add_owner(vips.back(), cluster);
+    const auto row = seen.installed.vips.find(vip.address);
+    add_taken_over(vips.back(), row == seen.installed.vips.end() ? nullptr : &row->second);
   }
   for (const auto& [address, row] : seen.installed.vips) {
     if (declared.contains(address)) continue;
@@ -132,6 +143,7 @@ Json vips_json(const Observation& seen, const Judgement& judged, const Json& clu
                     {"services", Json::array()},
                     {"links", Json::array()},
                     {"reason", "in the tables, but no declared service holds it"}});
+    add_taken_over(vips.back(), &row);
   }
   return vips;
 }

@@ -98,6 +98,18 @@ TEST_F(ViewTest, StatusKeepsItsSchemaAndTellsWhatIsInForce) {
   EXPECT_TRUE(status["try"].is_null());
 }
 
+TEST_F(ViewTest, AVipThatWasTakenOverIsToldApart) {
+  Json vip = status_json(seen_, judged_, Json(), 0)["vips"][0];
+  EXPECT_EQ(vip["taken_over"], false);
+  const auto reason = vip["reason"].get<std::string>();
+  seen_.installed.vips.begin()->second.flags |= XLB_VIP_TAKEN_OVER;
+  const Json status = status_json(seen_, judged_, Json(), 0);
+  expect_valid(status, "status");
+  vip = status["vips"][0];
+  EXPECT_EQ(vip["taken_over"], true);
+  EXPECT_EQ(vip["reason"], (reason.empty() ? "" : reason + "; ") + "taken over from MetalLB, which is kept silent about it");
+}
+
 TEST_F(ViewTest, ABackendOnALostPeerIsNotHealthy) {
   judged_.desired.services.own(0).ports[0].backends[0].node = "pi2";
   seen_.installed.backends.begin()->second.node_id = 3;
