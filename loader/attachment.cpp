@@ -42,6 +42,17 @@ std::string joined(const std::vector<std::string>& parts) {
   return text;
 }
 
+// Sizes that were asked for in vain, because the tables are older than the wish.
+std::string kept_sizes(const TableSizes& there, const TableSizes& wanted) {
+  TableSizes kept;
+  for (const auto& [name, entries] : wanted) {
+    if (there.at(name) != entries) kept.emplace(name, there.at(name));
+  }
+  if (kept.empty()) return {};
+  return "the tables that are there keep their sizes, " + table_sizes_text(kept) +
+         ": to have them made anew, xdp-lb detach --all, then attach again";
+}
+
 }  // namespace
 
 class Attachment::Undo {
@@ -60,12 +71,12 @@ class Attachment::Undo {
   std::vector<std::function<void()>> steps_;
 };
 
-Result<Attachment> Attachment::open(const Pins& pins, const DataPlaneOptions& options) {
+Result<Attachment> Attachment::open(const Pins& pins) {
   auto socket = NetlinkSocket::open();
   if (!socket) return socket.error();
   auto interfaces = dump_interfaces(*socket);
   if (!interfaces) return interfaces.error();
-  return Attachment(pins, options, std::move(*socket), std::move(*interfaces));
+  return Attachment(pins, std::move(*socket), std::move(*interfaces));
 }
 
 std::string Attachment::name_of(std::uint32_t ifindex) const {
@@ -118,7 +129,7 @@ Result<AttachedLink> Attachment::attach(const AttachRequest& request) {
   auto mounted = pins_.prepare();
   if (!mounted) return mounted.error();
   const bool current = had_tables && Programs::pinned_are_current(pins_);
-  auto programs = current ? Programs::open(pins_) : Programs::load(pins_, options_);
+  auto programs = current ? Programs::open(pins_) : Programs::load(pins_, request.table_sizes);
   if (!programs) return programs.error();
   auto tables = KernelTables::open(pins_.folder());
   if (!tables) return tables.error();
@@ -187,7 +198,7 @@ Result<AttachedLink> Attachment::attach(const AttachRequest& request) {
                                ? "XDP may not see VLAN tags that the NIC takes out of the frame: ethtool -K " +
                                      interface.name + " rxvlan off"
                                : "";
-  std::vector<std::string> said{xdp->reason, *mounted, *cleared, sockets, tags};
+  std::vector<std::string> said{xdp->reason, *mounted, *cleared, sockets, tags, kept_sizes(tables->sizes(), request.table_sizes)};
   said.insert(said.end(), strangers->notes.begin(), strangers->notes.end());
   link.reason = joined(said);
   if (xdp->mode != AttachMode::tc) link.programs.emplace_back("xlb_lan");
@@ -332,7 +343,7 @@ Result<void> Attachment::upgrade() {
   if (!exists(pins_.tables())) {
     return Error{"nothing is attached, so there is nothing to upgrade: attach first (xdp-lb attach INTERFACE)"};
   }
-  auto programs = Programs::load(pins_, options_);
+  auto programs = Programs::load(pins_);
   if (!programs) return programs.error();
   auto tables = KernelTables::open(pins_.folder());
   if (!tables) return tables.error();

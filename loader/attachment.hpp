@@ -8,7 +8,6 @@
 #include <vector>
 
 #include "loader/data_plane.hpp"
-#include "loader/kernel_data_plane.hpp"
 #include "loader/kernel_tables.hpp"
 #include "loader/machine.hpp"
 #include "loader/netlink_socket.hpp"
@@ -19,7 +18,7 @@ namespace xlb {
 
 class Attachment {
  public:
-  static Result<Attachment> open(const Pins& pins, const DataPlaneOptions& options);
+  static Result<Attachment> open(const Pins& pins);
 
   Result<AttachedLink> attach(const AttachRequest& request);
   Result<void> detach(const std::string& interface);
@@ -35,9 +34,8 @@ class Attachment {
   NetlinkSocket& netlink() { return socket_; }
 
  private:
-  Attachment(const Pins& pins, const DataPlaneOptions& options, NetlinkSocket socket,
-             std::map<std::uint32_t, InterfaceFacts> interfaces)
-      : pins_(pins), options_(options), socket_(std::move(socket)), interfaces_(std::move(interfaces)) {}
+  Attachment(const Pins& pins, NetlinkSocket socket, std::map<std::uint32_t, InterfaceFacts> interfaces)
+      : pins_(pins), socket_(std::move(socket)), interfaces_(std::move(interfaces)) {}
 
   using Rows = std::map<LinkKey, lb_link>;
   class Undo;
@@ -57,7 +55,6 @@ class Attachment {
   [[nodiscard]] std::string name_of(std::uint32_t ifindex) const;
 
   const Pins& pins_;
-  const DataPlaneOptions& options_;
   NetlinkSocket socket_;
   std::map<std::uint32_t, InterfaceFacts> interfaces_;
 };

@@ -13,6 +13,7 @@
 #include "userspace/core/address.hpp"
 #include "userspace/core/plan.hpp"
 #include "userspace/core/result.hpp"
+#include "userspace/core/table_sizes.hpp"
 #include "userspace/core/tables.hpp"
 
 namespace xlb {
@@ -25,6 +26,7 @@ struct AttachRequest {
   AttachMode mode = AttachMode::automatic;
   std::optional<std::chrono::nanoseconds> try_for;  // undo after this long unless attach is run again without it
   std::string cgroup;  // where the socket programs go; empty: "none"
+  TableSizes table_sizes = {};  // of tables that this attach makes
 };
 
 struct AttachedLink {

@@ -10,6 +10,7 @@
 #include <string_view>
 
 #include "loader/bpf_object.hpp"
+#include "loader/kernel_data_plane.hpp"
 #include "maps/abi.h"
 
 namespace xlb {
@@ -69,15 +70,20 @@ std::uint32_t flow_table_entries(std::uint64_t memory_bytes) {
   return static_cast<std::uint32_t>(std::clamp(memory_bytes / share / bytes_an_entry, least, most));
 }
 
-Result<void> make_tables(const Pins& pins, const DataPlaneOptions& options) {
+Result<void> make_tables(const Pins& pins, const TableSizes& sizes) {
   auto flows = maker([](std::string_view name) { return name == flow_table; });
   if (!flows) return flows.error();
   auto others = maker([](std::string_view name) { return name != flow_table; });
   if (!others) return others.error();
-  const std::uint32_t entries =
-      options.flow_entries != 0 ? options.flow_entries : flow_table_entries(memory_bytes());
-  bpf_map* table = bpf_object__find_map_by_name(flows->get(), std::string(flow_table).c_str());
-  if (bpf_map__set_max_entries(table, entries) != 0) return system_error("size " + std::string(flow_table));
+  TableSizes wanted = sizes;
+  wanted.emplace("flows", flow_table_entries(memory_bytes()));
+  // A row of counters for each service.
+  if (const auto services = wanted.find("services"); services != wanted.end()) wanted["svc_stats"] = services->second;
+  for (const auto& [name, entries] : wanted) {
+    const BpfObject& object = "xlb_" + name == flow_table ? *flows : *others;
+    bpf_map* table = bpf_object__find_map_by_name(object.get(), ("xlb_" + name).c_str());
+    if (bpf_map__set_max_entries(table, entries) != 0) return system_error("size xlb_" + name);
+  }
   Result<void> made_flows, made_others;
   side_by_side([&] { made_flows = flows->load(); }, [&] { made_others = others->load(); });
   if (!made_flows) return made_flows;

@@ -16,22 +16,22 @@ namespace {
 
 class KernelDataPlane final : public DataPlane {
  public:
-  KernelDataPlane(const std::string& pin_dir, const DataPlaneOptions& options) : pins_(pin_dir), options_(options) {}
+  explicit KernelDataPlane(const std::string& pin_dir) : pins_(pin_dir) {}
 
   Result<AttachedLink> attach(const AttachRequest& request) override {
-    auto attachment = Attachment::open(pins_, options_);
+    auto attachment = Attachment::open(pins_);
     return attachment ? attachment->attach(request) : attachment.error();
   }
   Result<void> detach(const std::string& interface) override {
-    auto attachment = Attachment::open(pins_, options_);
+    auto attachment = Attachment::open(pins_);
     return attachment ? attachment->detach(interface) : attachment.error();
   }
   Result<void> detach_all() override {
-    auto attachment = Attachment::open(pins_, options_);
+    auto attachment = Attachment::open(pins_);
     return attachment ? attachment->detach_all() : attachment.error();
   }
   Result<void> upgrade() override {
-    auto attachment = Attachment::open(pins_, options_);
+    auto attachment = Attachment::open(pins_);
     return attachment ? attachment->upgrade() : attachment.error();
   }
 
@@ -41,7 +41,7 @@ class KernelDataPlane final : public DataPlane {
       if (errno == ENOENT) return std::vector<AttachedLink>();
       return system_error("look into the pin directory " + pins_.folder() + (errno == EACCES ? " (needs root)" : ""));
     }
-    auto attachment = Attachment::open(pins_, options_);
+    auto attachment = Attachment::open(pins_);
     return attachment ? attachment->attached() : attachment.error();
   }
 
@@ -87,7 +87,6 @@ class KernelDataPlane final : public DataPlane {
   Result<KernelTables> open() const { return KernelTables::open(pins_.folder()); }
 
   Pins pins_;
-  DataPlaneOptions options_;
 };
 
 Result<Tables> KernelDataPlane::installed(const SlotStretches& known) {
@@ -95,7 +94,7 @@ Result<Tables> KernelDataPlane::installed(const SlotStretches& known) {
   if (!tables) return tables.error();
   auto read = tables->read(known);
   if (!read) return read.error();
-  auto attachment = Attachment::open(pins_, options_);
+  auto attachment = Attachment::open(pins_);
   if (!attachment) return attachment.error();
   std::set<std::uint32_t> veths, l3_interfaces;
   for (const auto& [key, row] : read->links) {
@@ -115,7 +114,7 @@ Result<void> KernelDataPlane::apply(const Edits& edits) {
   if (edits.empty()) return {};
   auto tables = open();
   if (!tables) return tables.error();
-  auto attachment = Attachment::open(pins_, options_);
+  auto attachment = Attachment::open(pins_);
   if (!attachment) return attachment.error();
   for (const Edit& edit : edits) {
     auto done = std::visit(
@@ -155,11 +154,11 @@ const char* attach_mode_text(AttachMode mode) {
   return "unknown";
 }
 
-Result<std::unique_ptr<DataPlane>> open_data_plane(const std::string& pin_dir, const DataPlaneOptions& options) {
+Result<std::unique_ptr<DataPlane>> open_data_plane(const std::string& pin_dir) {
   if (pin_dir.empty() || pin_dir[0] != '/') {
     return Error{"the pin directory \"" + pin_dir + "\" is no absolute path: one below /sys/fs/bpf is needed"};
   }
-  return std::unique_ptr<DataPlane>(std::make_unique<KernelDataPlane>(pin_dir, options));
+  return std::unique_ptr<DataPlane>(std::make_unique<KernelDataPlane>(pin_dir));
 }
 
 }  // namespace xlb

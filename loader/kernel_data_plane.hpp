@@ -19,16 +19,10 @@
 
 namespace xlb {
 
-struct DataPlaneOptions {
-  // Entries of xlb_flows, two a connection; 0: by the machine's memory, see flow_table_entries(). Existing tables
-  // keep their size.
-  std::uint32_t flow_entries = 0;
-};
-
-// Entries of xlb_flows that a machine with that much memory gets: a 64th of it, but between 65,536 and 2^20.
+// Entries of xlb_flows, two a connection, that a machine with that much memory gets: a 64th of it, but between 65,536 and 2^20.
 std::uint32_t flow_table_entries(std::uint64_t memory_bytes);
 
 // Opening touches nothing: neither the folder nor a pin has to exist.
-Result<std::unique_ptr<DataPlane>> open_data_plane(const std::string& pin_dir, const DataPlaneOptions& options = {});
+Result<std::unique_ptr<DataPlane>> open_data_plane(const std::string& pin_dir);
 
 }  // namespace xlb

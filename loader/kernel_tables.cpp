@@ -165,6 +165,14 @@ Capacity KernelTables::capacity() const {
   return {maps_.services.entries(), maps_.backends.entries(), maps_.slots.entries(), maps_.sources.entries()};
 }
 
+TableSizes KernelTables::sizes() const {
+  return {{"flows", maps_.flows.entries()},
+          {"services", maps_.services.entries()},
+          {"backends", maps_.backends.entries()},
+          {"slots", maps_.slots.entries()},
+          {"sources", maps_.sources.entries()}};
+}
+
 Result<std::map<LinkKey, lb_link>> KernelTables::links() const {
   std::map<LinkKey, lb_link> links;
   auto done = maps_.links.each([&](const lb_link_key& key, const lb_link& row) {

@@ -15,6 +15,7 @@
 #include "loader/slot_array.hpp"
 #include "maps/abi.h"
 #include "userspace/core/plan.hpp"
+#include "userspace/core/table_sizes.hpp"
 #include "userspace/core/tables.hpp"
 
 namespace xlb {
@@ -30,6 +31,7 @@ class KernelTables {
   Result<lb_node> node() const;
   Result<NodeRow> node_row() const;
   [[nodiscard]] Capacity capacity() const;
+  [[nodiscard]] TableSizes sizes() const;
 
   // Everything but `returns` and `groups`, which live in no table. `known`: as for DataPlane::installed().
   Result<Tables> read(const SlotStretches& known = {});

@@ -102,10 +102,10 @@ bool Programs::pinned_are_current(const Pins& pins) {
   return exists(pins.programs() + "/" + BpfObject::stamp());
 }
 
-Result<Programs> Programs::load(const Pins& pins, const DataPlaneOptions& options) {
+Result<Programs> Programs::load(const Pins& pins, const TableSizes& sizes) {
   const bool had_tables = exists(pins.tables());
   if (!had_tables) {
-    if (auto made = make_tables(pins, options); !made) return made.error().in("make the tables");
+    if (auto made = make_tables(pins, sizes); !made) return made.error().in("make the tables");
   }
   Programs programs;
   programs.without_sockets_ = missing_for_sockets();

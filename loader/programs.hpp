@@ -7,9 +7,9 @@
 #include <string_view>
 
 #include "loader/file.hpp"
-#include "loader/kernel_data_plane.hpp"
 #include "loader/pins.hpp"
 #include "userspace/core/result.hpp"
+#include "userspace/core/table_sizes.hpp"
 
 namespace xlb {
 
@@ -17,9 +17,9 @@ class Programs {
  public:
   // Those that are pinned. Fails when there are none.
   static Result<Programs> open(const Pins& pins);
-  // Loads this binary's own. Tables that are not pinned yet are made and pinned, all or none; the programs are not
+  // Loads this binary's own. Tables that are not pinned yet are made of these sizes and pinned, all or none; the programs are not
   // pinned before pin() says so.
-  static Result<Programs> load(const Pins& pins, const DataPlaneOptions& options);
+  static Result<Programs> load(const Pins& pins, const TableSizes& sizes = {});
   // Are the pinned programs of the very build that this binary holds?
   static bool pinned_are_current(const Pins& pins);
 

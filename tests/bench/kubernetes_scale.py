@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """The daemon in a cluster of two nodes: small, and with 10,000 Services and 100,000 endpoints.
 
-One Service in ten is of type LoadBalancer (without node ports: a cluster has 2,768 of these), which is as many as the tables
-hold with ten backends each, half of them on each node; the others are what a cluster is full of. Services have no selector:
-their EndpointSlices are written by hand, so that no controller is measured.
+Of these either one Service in ten is of type LoadBalancer, which is as many as the tables hold as they are made by default, with
+ten backends each, half of them on each node, the others being what a cluster is full of; or every one is, four at an address
+because a node has 4,096 VIPs, with tables made large enough. They have no node ports, of which a cluster has 2,768. Services have
+no selector: their EndpointSlices are written by hand, so that no controller is measured.
 """
 
 from __future__ import annotations
@@ -38,6 +39,8 @@ ENDPOINTS = 10                    # of each Service
 PODS = 50                         # addresses of endpoints on each node
 SUBNET, POOL = "172.20.0", "172.20.16.0/20"
 CLIENT_THREADS = 4
+SHARERS = 4                       # Services at one address, where all are load balancers
+LARGE_TABLES = {"services": 16384, "backends": 131072, "slots": 16777216}
 Say = Callable[[str], None]
 
 
@@ -64,6 +67,7 @@ class Cluster:
             {"apiVersion": "metallb.io/v1beta1", "kind": "L2Advertisement", "metadata": {"name": "bench", "namespace": NAMESPACE},
              "spec": {}})
         self.daemons: dict[Node, subprocess.Popen[str]] = {}
+        self.tables: dict[str, int] = {}  # sizes, where they are not the default
 
     def pods(self, node: Node) -> list[str]:
         return [f"10.42.{node.subnet}.{100 + number}" for number in range(PODS)]
@@ -76,8 +80,11 @@ class Cluster:
         since = time.monotonic()
         self.daemons[node] = node.start(
             str(self.lab.binary), "run", "--kubeconfig", str(self.kubeconfig), "--namespace", NAMESPACE, "--attach", "eth0",
-            "--mode", "tc", stdout=self.lab.directory / node.role / "daemon.log")
+            "--mode", "tc", *self._sizes(), stdout=self.lab.directory / node.role / "daemon.log")
         return since
+
+    def _sizes(self) -> list[str]:
+        return ["--table-sizes", ",".join(f"{table}={entries}" for table, entries in self.tables.items())] if self.tables else []
 
     def stop(self, node: Node) -> None:
         self.daemons[node].send_signal(signal.SIGTERM)
@@ -90,12 +97,13 @@ class Cluster:
 
     # -- objects -----------------------------------------------------------------------------------------------------
 
-    def fill(self, services: int, load_balancers: int) -> None:
-        """Service n has port 80, and endpoints at port 10000 + n of five pods of each node."""
+    def fill(self, services: int, load_balancers: int, sharers: int = 1) -> None:
+        """Service n has port 80, or the ones behind it where it shares its address, and endpoints at port 10000 + n of five pods of
+        each node."""
         def write(numbers: range) -> None:
             api = Api(self.control)
             for number in numbers:
-                api.create("/api/v1/namespaces/default/services", service(number, number < load_balancers))
+                api.create("/api/v1/namespaces/default/services", service(number, number < load_balancers, sharers))
                 api.create("/apis/discovery.k8s.io/v1/namespaces/default/endpointslices", self.slice(number))
             api.close()
 
@@ -117,12 +125,14 @@ class Cluster:
                 "ports": [{"name": "web", "port": 10000 + number % 50000, "protocol": "TCP"}], "endpoints": endpoints}
 
 
-def service(number: int, load_balancer: bool) -> dict:
-    spec: dict = {"type": "ClusterIP", "ports": [{"name": "web", "port": 80, "targetPort": 8000}]}
+def service(number: int, load_balancer: bool, sharers: int) -> dict:
+    spec: dict = {"type": "ClusterIP", "ports": [{"name": "web", "port": 80 + number % sharers, "targetPort": 8000}]}
+    metadata: dict = {"name": f"service{number}", "labels": {"app": f"app{number}"}}
     if load_balancer:
         spec |= {"type": "LoadBalancer", "allocateLoadBalancerNodePorts": False}
-    return {"apiVersion": "v1", "kind": "Service", "spec": spec,
-            "metadata": {"name": f"service{number}", "labels": {"app": f"app{number}"}}}
+        if sharers > 1:
+            metadata["annotations"] = {"metallb.io/allow-shared-ip": f"group{number // sharers}"}
+    return {"apiVersion": "v1", "kind": "Service", "spec": spec, "metadata": metadata}
 
 
 class Api:
@@ -191,8 +201,8 @@ def memory_mib(pid: int) -> dict[str, float]:
 class Backends:
     """The rows of xlb_backends, read one by one: the first that tells of a change."""
 
-    def __init__(self, node: Node) -> None:
-        self._table = bpf.open_pin(str(node.tables_dir / "xlb_backends"))
+    def __init__(self, node: Node, entries: int) -> None:
+        self._table, self._entries = bpf.open_pin(str(node.tables_dir / "xlb_backends")), entries
         self._ids: dict[tuple[bytes, int], int] = {}
 
     def row(self, number: int) -> bytes:
@@ -201,7 +211,7 @@ class Backends:
     def id_of(self, address: str, port: int) -> int:
         wanted = bytes(10) + b"\xff\xff" + bytes(map(int, address.split(".")))
         if not self._ids:
-            for number in range(1, 16384):
+            for number in range(1, self._entries):
                 row = self.row(number)
                 if row[20] & 1:
                     self._ids[row[:16], struct.unpack(">H", row[32:34])[0]] = number
@@ -241,8 +251,8 @@ def last_edit(cluster: Cluster, node: Node, since: float, services: int, say: Sa
             seen, edited = count, now
         if seen and now - edited > 5 and rows(node, "xlb_services", 8, 32) == services:
             return edited - since
-        if now - at > 600:
-            raise CommandFailed(f"{node}: after ten minutes its tables hold {rows(node, 'xlb_services', 8, 32)} of {services} services:\n"
+        if now - at > 900:
+            raise CommandFailed(f"{node}: after a quarter of an hour its tables hold {rows(node, 'xlb_services', 8, 32)} of {services} services:\n"
                                 f"{log.read_text()[-3000:]}")
 
 
@@ -278,12 +288,23 @@ def small(binary: Path, quick: bool, say: Say) -> dict:
 
 
 def large(binary: Path, quick: bool, say: Say) -> dict:
-    services, load_balancers = (1000, 100) if quick else (10000, 1000)
-    result: dict = {"services": services, "load_balancers": load_balancers, "endpoints": services * ENDPOINTS}
+    return _large(binary, quick, say, 10, 1, {})
+
+
+def crowded(binary: Path, quick: bool, say: Say) -> dict:
+    return _large(binary, quick, say, 1, SHARERS, LARGE_TABLES)
+
+
+def _large(binary: Path, quick: bool, say: Say, one_in: int, sharers: int, tables: dict[str, int]) -> dict:
+    services = 1000 if quick else 10000
+    load_balancers = services // one_in
+    result: dict = {"services": services, "load_balancers": load_balancers, "endpoints": services * ENDPOINTS, "sharers": sharers,
+                    "tables": tables}
     with cluster_of(binary, say) as cluster:
         node = cluster.measured
+        cluster.tables = tables
         began = time.monotonic()
-        cluster.fill(services, load_balancers)
+        cluster.fill(services, load_balancers, sharers)
         say(f"  {services} Services written in {time.monotonic() - began:.0f} s")
         cluster.start(cluster.other)
         since = cluster.start(node)
@@ -304,6 +325,8 @@ def large(binary: Path, quick: bool, say: Say) -> dict:
         result["changes"] = changes(cluster, 5 if quick else 40, load_balancers, say)
         result["busy"] = {}
         for what, numbers in (("load balancers", range(load_balancers)), ("other services", range(load_balancers, services))):
+            if not numbers:
+                continue
             result["busy"][what] = busy(cluster, numbers, 5 if quick else 20, say)
         result["memory_after"] = memory_mib(cluster.pid(node))
         say(f"  memory {result['memory_after']}")
@@ -313,7 +336,7 @@ def large(binary: Path, quick: bool, say: Say) -> dict:
 def changes(cluster: Cluster, count: int, load_balancers: int, say: Say) -> list[dict[str, float]]:
     """One endpoint is not ready, and ready again: from before the request to the row in the table."""
     node, api = cluster.measured, Api(cluster.control)
-    backends = Backends(node)
+    backends = Backends(node, cluster.tables.get("backends", 16384))
     seen = []
     for turn in range(count):
         number, ready = (turn // 2 * 37) % load_balancers, turn % 2 == 1

@@ -93,6 +93,7 @@ class Rendered(unittest.TestCase):
         self.assertEqual(arguments.pop(), "--standby")
         options = dict(zip(arguments[2::2], arguments[3::2]))
         self.assertEqual(options, {"--attach": "end0", "--mode": "native", "--profile": "fast", "--fail-back-delay": "1m", "--lease": "10s",
+                                   "--table-sizes": "backends=131072,flows=2097152,services=8192,slots=16777216,sources=1024",
                                    "--load-balancer-class": "example.org/lan", "--metrics": "[fd00::11]:9100",
                                    "--log-level": "debug", "--log-format": "text"})
         self.assertEqual(pod["spec"]["containers"][0]["image"], "registry.example.org/xdp-lb:main")
@@ -189,7 +190,8 @@ class Rendered(unittest.TestCase):
         for value in ("mode=fast", "profile=slow", "interface=eth0/24", "lease=0s", "lease=61s", "lease=15", "failBackDelay=30",
                       "log.level=verbose", "log.format=xml", "metrics.port=0", "metrics.port=65536", "metrics.address=all",
                       "key.value=secret", "hostPaths.bpf=bpf", "image.pullPolicy=Sometimes", "loadBalancerClass=a b",
-                      "pools[0].name=home", "updateStrategy.type=Recreate", "nameOverride=Lan"):
+                      "pools[0].name=home", "updateStrategy.type=Recreate", "nameOverride=Lan",
+                      "tableSizes.backends=63", "tableSizes.slots=many"):
             with self.subTest(value):
                 place = re.match(r"[a-zA-Z]+", value)[0]
                 self.assertRegex(self.refused("--set", value), rf"at '/{place}\b")

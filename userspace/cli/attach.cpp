@@ -12,6 +12,7 @@ struct AttachArguments {
   std::string interface;
   AttachMode mode = AttachMode::automatic;
   std::string try_for;
+  std::string table_sizes;
   bool tried = false;  // --try was given: with an empty value it is a mistake, not a wish to attach for good
 };
 
@@ -31,7 +32,9 @@ void tell_link(const AttachedLink& link) {
 int attach(const Context& context, const AttachArguments& arguments) {
   auto interface = named_interface(context, "attach", arguments.interface);
   if (!interface) return fail(interface.error().in("attach " + arguments.interface));
-  AttachWish wish{*interface, arguments.mode, std::nullopt};
+  auto sizes = table_sizes_argument(arguments.table_sizes);
+  if (!sizes) return usage(sizes.error().in("attach"));
+  AttachWish wish{*interface, arguments.mode, std::nullopt, std::move(*sizes)};
   if (arguments.tried) {
     auto time = parse_duration(arguments.try_for);
     if (!time) return usage(time.error().in("--try"));
@@ -87,12 +90,25 @@ void add_mode(CLI::App& command, Context& context, std::function<void(AttachMode
              [chosen = std::move(chosen)](int mode) { chosen(static_cast<AttachMode>(mode)); });
 }
 
+void add_table_sizes(CLI::App& command, std::string& text) {
+  command.add_option("--table-sizes", text,
+                     "Entries of the tables that are made, where the defaults do not suit (backends=131072,slots=16777216); tables that are there keep theirs")
+      ->type_name("TABLE=ENTRIES,...");
+}
+
+Result<TableSizes> table_sizes_argument(const std::string& text) {
+  if (text.empty()) return TableSizes();
+  auto sizes = parse_table_sizes(text);
+  return sizes ? sizes : sizes.error().in("--table-sizes");
+}
+
 void add_attach(CLI::App& app, Context& context) {
   auto* command = app.add_subcommand("attach", "Load and pin the programs, attach them to an interface, put everything declared in force");
   auto arguments = std::make_shared<AttachArguments>();
   command->add_option("IFACE", arguments->interface, "Interface to the LAN: the NIC itself, not a VLAN device or a bridge port; auto: the one with the default route")
       ->required();
   add_mode(*command, context, [arguments](AttachMode mode) { arguments->mode = mode; });
+  add_table_sizes(*command, arguments->table_sizes);
   const auto* trial = command->add_option("--try", arguments->try_for,
                       "Undo after this time (30s, 2m) unless attach is run again without --try: for machines reached by SSH only")
       ->type_name("TIME");

@@ -56,6 +56,9 @@ CLI::Option* add_choice(CLI::App& command, Context& context, const std::string& 
                         const std::vector<std::pair<std::string, int>>& words, std::function<void(int)> chosen);
 void add_output(CLI::App& command, Context& context);
 void add_mode(CLI::App& command, Context& context, std::function<void(AttachMode)> chosen);
+void add_table_sizes(CLI::App& command, std::string& text);
+// What was said there; nothing: nothing.
+Result<TableSizes> table_sizes_argument(const std::string& text);
 // "auto" becomes the interface that it means here.
 Result<std::string> named_interface(const Context& context, const std::string& doing, const std::string& name);
 

@@ -20,6 +20,7 @@ struct RunArguments {
   unsigned misses = ClusterSettings{}.misses;
   std::string attach;
   AttachMode mode = AttachMode::automatic;
+  std::string table_sizes;
   bool in_cluster = false;
   bool standby = false;
   std::string kubeconfig, ns, load_balancer_class, pod_name, pod_uid;
@@ -69,6 +70,8 @@ Result<std::optional<KubernetesSettings>> kubernetes_settings(const Context& con
 int run(const Context& context, const RunArguments& arguments) {
   auto times = cluster_settings(arguments);
   if (!times) return usage(times.error().in("run"));
+  auto sizes = table_sizes_argument(arguments.table_sizes);
+  if (!sizes) return usage(sizes.error().in("run"));
   if (auto allowed = require_capabilities("run"); !allowed) return fail(allowed.error());
   sigset_t set;
   sigemptyset(&set);
@@ -82,7 +85,7 @@ int run(const Context& context, const RunArguments& arguments) {
     // The daemon's first pass knows better than the disk what the API server declares.
     PassOptions options;
     options.pass_follows = true;
-    auto outcome = change(context, "run --attach " + *interface, AttachWish{*interface, arguments.mode, std::nullopt}, options);
+    auto outcome = change(context, "run --attach " + *interface, AttachWish{*interface, arguments.mode, std::nullopt, *sizes}, options);
     if (!outcome) return fail(outcome.error());
   }
   auto edges = open_edges(context.settings);
@@ -118,6 +121,7 @@ void add_run(CLI::App& app, Context& context) {
       ->envname("XDP_LB_ATTACH")
       ->type_name("IFACE|auto");
   add_mode(*command, context, [arguments](AttachMode mode) { arguments->mode = mode; });
+  add_table_sizes(*command, arguments->table_sizes);
   auto* in_cluster = command->add_flag("--in-cluster", arguments->in_cluster,
                                        "Follow the API server of the cluster that this runs in, by the Pod's service account");
   command->add_option("--kubeconfig", arguments->kubeconfig, "Follow the API server that this kubeconfig is for (k3s: /etc/rancher/k3s/k3s.yaml)")

@@ -25,6 +25,7 @@
 #include "userspace/core/node_ids.hpp"
 #include "userspace/core/room.hpp"
 #include "userspace/core/rows.hpp"
+#include "userspace/core/table_sizes.hpp"
 
 namespace xlb {
 namespace {
@@ -39,6 +40,13 @@ __be16 network_order(std::uint16_t port) {
 Error full(const std::string& table, std::size_t needed, std::size_t room, const std::string& what) {
   return Error{table + " is full: " + std::to_string(needed) + " " + what + " needed, room for " +
                std::to_string(room)};
+}
+
+// Of a table that may be made larger, with room to spare.
+Error too_small(const std::string& name, std::size_t needed, std::size_t room, const std::string& what) {
+  const TableSizes larger{{name, static_cast<std::uint32_t>(std::bit_ceil(needed + needed / 4 + 1))}};
+  return Error{full("xlb_" + name, needed, room, what).text + "; for more: xdp-lb detach --all, then attach IFACE --table-sizes " +
+               table_sizes_text(larger)};
 }
 
 std::uint32_t seed_of(const Address& vip, std::uint16_t port, Protocol protocol) {
@@ -166,7 +174,7 @@ class BackendRows {
 
   // Fills in the rows, and the veths that they need.
   Result<void> settle(SortedRows<std::uint32_t, lb_backend>& rows, std::set<std::uint32_t>& veths) {
-    if (wanted_ + 1 > limit_) return full("xlb_backends", wanted_, limit_ == 0 ? 0 : limit_ - 1, "backends");
+    if (wanted_ + 1 > limit_) return too_small("backends", wanted_, limit_ == 0 ? 0 : limit_ - 1, "backends");
     for (Entry& entry : entries_) {
       if (entry.wanted && !ids_.take(entry.id)) entry.id = 0;
     }
@@ -496,7 +504,7 @@ class Compiler {
       }
     }
     if (services_.size() + 1 > capacity_.services) {
-      return full("xlb_services", services_.size(), capacity_.services == 0 ? 0 : capacity_.services - 1, "services");
+      return too_small("services", services_.size(), capacity_.services == 0 ? 0 : capacity_.services - 1, "services");
     }
     for (PlannedService& planned : services_) {
       if (planned.row.service_id == 0) planned.row.service_id = ids.take_next(std::max(planned.row.hash_seed, 1u));
@@ -573,7 +581,7 @@ class Compiler {
       } else if (base = kept.take_first(stretch.count()); base) {
         free.take_rest(*base, stretch.count());
       } else {
-        return full("xlb_slots", needed, capacity_.slots, "slots").in(stretch.planned->service->name.text());
+        return too_small("slots", needed, capacity_.slots, "slots").in(stretch.planned->service->name.text());
       }
       stretch.base = *base;
     }
@@ -622,7 +630,7 @@ class Compiler {
       }
     }
     if (tables_.sources.size() > capacity_.sources) {
-      return full("xlb_sources", tables_.sources.size(), capacity_.sources, "source ranges");
+      return too_small("sources", tables_.sources.size(), capacity_.sources, "source ranges");
     }
     return {};
   }

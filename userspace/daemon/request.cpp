@@ -81,6 +81,12 @@ AttachMode mode_from(const Json& json) {
   throw Json::other_error::create(501, "mode \"" + text + "\": expected auto, native, tc or generic", &json);
 }
 
+TableSizes sizes_from(const Json& json) {
+  auto sizes = parse_table_sizes(json.get<std::string>());
+  if (!sizes) throw Json::other_error::create(501, sizes.error().text, &json);
+  return *sizes;
+}
+
 Change change_from(const Json& json) {
   const auto text = json.get<std::string>();
   for (const Change change : {Change::created, Change::configured, Change::unchanged, Change::deleted})
@@ -104,6 +110,7 @@ Json demand_json(const Demand& demand) {
           [](const AttachWish& attach) {
             Json json{{"verb", "attach"}, {"interface", attach.interface}, {"mode", attach_mode_text(attach.mode)}};
             if (attach.try_for) json["try_ms"] = attach.try_for->count();
+            if (!attach.table_sizes.empty()) json["table_sizes"] = table_sizes_text(attach.table_sizes);
             return json;
           },
           [](const DetachRequest& detach) { return Json{{"verb", "detach"}, {"interface", detach.interface}}; },
@@ -137,6 +144,7 @@ Demand demand_from(const Json& json) {
     attach.interface = json.at("interface").get<std::string>();
     attach.mode = mode_from(json.at("mode"));
     if (json.contains("try_ms")) attach.try_for = std::chrono::milliseconds(json.at("try_ms").get<std::uint32_t>());
+    if (json.contains("table_sizes")) attach.table_sizes = sizes_from(json.at("table_sizes"));
     return attach;
   }
   if (verb == "detach") return DetachRequest{json.at("interface").get<std::string>()};
@@ -294,6 +302,7 @@ Result<Outcome> execute(const Request& request, Reconciler& reconciler, const Pa
             attach.interface = wish.interface;
             attach.mode = wish.mode;
             if (wish.try_for) attach.try_for = *wish.try_for;
+            attach.table_sizes = wish.table_sizes;
             if (cgroup) attach.cgroup = *cgroup;
             auto outcome = reconciler.attach(attach, options);
             if (outcome && !cgroup) outcome->warnings.push_back(cgroup.error().text);

@@ -11,6 +11,7 @@
 #include <variant>
 #include <vector>
 
+#include "userspace/core/table_sizes.hpp"
 #include "userspace/daemon/cluster_view.hpp"
 #include "userspace/daemon/reconciler.hpp"
 
@@ -22,6 +23,7 @@ struct AttachWish {
   std::string interface;
   AttachMode mode = AttachMode::automatic;
   std::optional<std::chrono::milliseconds> try_for;
+  TableSizes table_sizes = {};
 };
 struct DetachRequest { std::string interface; };  // empty: all
 struct UpgradeRequest {};

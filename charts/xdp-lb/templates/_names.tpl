@@ -37,6 +37,13 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
 {{- if contains ":" $address -}}[{{ $address }}]{{- else -}}{{ $address }}{{- end -}}:{{ .Values.metrics.port }}
 {{- end -}}
 
+{{/* backends=131072,slots=16777216: whole numbers, which a value of a million or more is not when it is printed as it comes. */}}
+{{- define "xdp-lb.tableSizes" -}}
+{{- $parts := list -}}
+{{- range $name, $entries := .Values.tableSizes -}}{{- $parts = append $parts (printf "%s=%d" $name (int64 $entries)) -}}{{- end -}}
+{{- join "," $parts -}}
+{{- end -}}
+
 {{/* Refuses an IPv4 range that ends before it begins; what else can be wrong the schema has refused. */}}
 {{- define "xdp-lb.checkRange" -}}
 {{- $ends := splitList "-" (nospace .range) -}}

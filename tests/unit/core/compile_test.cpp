@@ -533,17 +533,21 @@ TEST_F(Compile, HashSeedIsOfVipPortAndProtocolOnly) {
 
 TEST_F(Compile, FullTables) {
   capacity_.backends = 2;
-  EXPECT_EQ(refusal(), "xlb_backends is full: 2 backends needed, room for 1");
+  EXPECT_EQ(refusal(), "xlb_backends is full: 2 backends needed, room for 1; for more: "
+            "xdp-lb detach --all, then attach IFACE --table-sizes backends=4");
   capacity_ = {};
   capacity_.slots = 511;
-  EXPECT_EQ(refusal(), "default/s192.168.0.200: xlb_slots is full: 512 slots needed, room for 511");
+  EXPECT_EQ(refusal(), "default/s192.168.0.200: xlb_slots is full: 512 slots needed, room for 511; for more: "
+            "xdp-lb detach --all, then attach IFACE --table-sizes slots=1024");
   capacity_ = {};
   capacity_.services = 1;
-  EXPECT_EQ(refusal(), "xlb_services is full: 1 services needed, room for 0");
+  EXPECT_EQ(refusal(), "xlb_services is full: 1 services needed, room for 0; for more: "
+            "xdp-lb detach --all, then attach IFACE --table-sizes services=2");
   capacity_ = {};
   capacity_.sources = 1;
   desired_.services.own(0).source_ranges = {prefix("10.0.0.0/8"), prefix("11.0.0.0/8")};
-  EXPECT_EQ(refusal(), "xlb_sources is full: 2 source ranges needed, room for 1");
+  EXPECT_EQ(refusal(), "xlb_sources is full: 2 source ranges needed, room for 1; for more: "
+            "xdp-lb detach --all, then attach IFACE --table-sizes sources=4");
   capacity_ = {};
   const Link link = desired_.links[0];
   for (std::uint16_t vlan = 1; vlan <= 32; ++vlan) {

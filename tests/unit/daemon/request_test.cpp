@@ -28,11 +28,14 @@ TEST(RequestTest, EveryDemandSurvivesTheSocket) {
   const auto remove = round_trip({"", "", "", DeleteRequest{{{"Service", {"default", "web"}}}}});
   EXPECT_EQ(std::get<DeleteRequest>(remove.demand).objects[0], (ObjectId{"Service", {"default", "web"}}));
 
-  const auto attach = round_trip({"", "", "", AttachWish{"eth0", AttachMode::generic, std::chrono::milliseconds(30000)}});
+  const auto attach = round_trip({"", "", "", AttachWish{"eth0", AttachMode::generic, std::chrono::milliseconds(30000), {{"backends", 131072}, {"flows", 65536}}}});
   EXPECT_EQ(std::get<AttachWish>(attach.demand).interface, "eth0");
   EXPECT_EQ(std::get<AttachWish>(attach.demand).mode, AttachMode::generic);
   EXPECT_EQ(std::get<AttachWish>(attach.demand).try_for, std::chrono::milliseconds(30000));
-  EXPECT_FALSE(std::get<AttachWish>(round_trip({"", "", "", AttachWish{"eth0", AttachMode::tc, {}}}).demand).try_for);
+  EXPECT_EQ(std::get<AttachWish>(attach.demand).table_sizes, (TableSizes{{"backends", 131072}, {"flows", 65536}}));
+  const auto plain = round_trip({"", "", "", AttachWish{"eth0", AttachMode::tc, {}}});
+  EXPECT_FALSE(std::get<AttachWish>(plain.demand).try_for);
+  EXPECT_TRUE(std::get<AttachWish>(plain.demand).table_sizes.empty());
 
   EXPECT_EQ(std::get<DetachRequest>(round_trip({"", "", "", DetachRequest{"eth1"}}).demand).interface, "eth1");
   EXPECT_TRUE(std::holds_alternative<UpgradeRequest>(round_trip({"", "", "", UpgradeRequest{}}).demand));

@@ -326,6 +326,39 @@ TEST_F(AttachTest, AnotherXdpLbOnTheSameInterface) {
   EXPECT_EQ(difference(before, everything()), "");
 }
 
+// ---- sizes of tables
+// --------------------------------------------------------------------------------------------------
+
+TEST_F(AttachTest, TablesAreMadeAsLargeAsAskedFor) {
+  const TableSizes wanted{{"flows", 70000}, {"services", 8192}, {"backends", 40000}, {"slots", 4096}, {"sources", 100}};
+  const auto link = plane().attach({"lan0", AttachMode::tc, {}, {}, wanted});
+  ASSERT_TRUE(link) << link.error().text;
+  EXPECT_FALSE(has(link->reason, "sizes")) << link->reason;
+  const auto tables = KernelTables::open(pin_dir());
+  ASSERT_TRUE(tables) << tables.error().text;
+  EXPECT_EQ(tables->sizes(), wanted);
+  EXPECT_TRUE(has(output("bpftool map show pinned " + tables_folder() + "/xlb_svc_stats"), "max_entries 8192"));
+  const auto capacity = plane().capacity();
+  ASSERT_TRUE(capacity);
+  EXPECT_EQ(capacity->services, 8192u);
+  EXPECT_EQ(capacity->slots, 4096u);
+}
+
+TEST_F(AttachTest, TablesThatAreThereKeepTheirSizes) {
+  ASSERT_TRUE(plane().attach({"lan0", AttachMode::tc, {}, {}, {{"backends", 40000}}}));
+  const auto same = plane().attach({"lan0", AttachMode::tc, {}, {}, {{"backends", 40000}}});
+  ASSERT_TRUE(same) << same.error().text;
+  EXPECT_FALSE(has(same->reason, "sizes")) << same->reason;
+  const auto other = plane().attach({"lan1", AttachMode::tc, {}, {}, {{"backends", 50000}, {"slots", XLB_DEFAULT_SLOTS}}});
+  ASSERT_TRUE(other) << other.error().text;
+  EXPECT_TRUE(has(other->reason, "the tables that are there keep their sizes, backends=40000: to have them made anew, "
+                                 "xdp-lb detach --all"))
+      << other->reason;
+  EXPECT_EQ(plane().capacity()->backends, 40000u);
+  ASSERT_TRUE(plane().upgrade());
+  EXPECT_EQ(plane().capacity()->backends, 40000u);
+}
+
 // ---- other layouts
 // --------------------------------------------------------------------------------------------------
 

@@ -169,7 +169,7 @@ class KernelTablesTest : public testing::Test {
     pins_.emplace(std::move(*made));
   }
 
-  KernelTables open(const TableSizes& sizes = {}) {
+  KernelTables open(const PinnedSizes& sizes = {}) {
     const auto pinned = pins_->pin(sizes);
     EXPECT_TRUE(pinned) << pinned.error().text;
     auto opened = KernelTables::open(pins_->pin_dir());

@@ -42,7 +42,7 @@ std::string PinnedTables::folder() const {
   return pin_dir() + "/v" + std::to_string(XLB_ABI_VERSION);
 }
 
-Result<void> PinnedTables::pin(const TableSizes& sizes) const {
+Result<void> PinnedTables::pin(const PinnedSizes& sizes) const {
   const std::unique_ptr<xdp_lb_bpf, decltype(&xdp_lb_bpf__destroy)> object(xdp_lb_bpf__open(), &xdp_lb_bpf__destroy);
   if (!object) return system_error("open the BPF object");
   bpf_program* program = nullptr;

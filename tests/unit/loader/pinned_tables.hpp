@@ -9,7 +9,7 @@
 
 namespace xlb {
 
-struct TableSizes {
+struct PinnedSizes {
   std::uint32_t services = 64;
   std::uint32_t backends = 16384;
   std::uint32_t slots = 65536;
@@ -26,7 +26,7 @@ class PinnedTables {
   PinnedTables& operator=(const PinnedTables&) = delete;
   ~PinnedTables();
 
-  Result<void> pin(const TableSizes& sizes = {}) const;
+  Result<void> pin(const PinnedSizes& sizes = {}) const;
   [[nodiscard]] std::string pin_dir() const { return mount_ + "/xdp-lb"; }
   [[nodiscard]] std::string folder() const;
 
