@@ -31,7 +31,7 @@ class Story(unittest.TestCase):
     LAB: Mapping[str, object] = {}
     FRESH = False
     # Of the room that tests/lab/run has for stories at a time.
-    WEIGHT: float = 1
+    WEIGHT = 1
     # A story in which no packet passes the LAN programs says here in which one mode it runs.
     ONLY_MODE: str | None = None
     lab: Lab
@@ -189,9 +189,3 @@ addressType: {'IPv6' if six else 'IPv4'}
 endpoints:{endpoints}
 ports:{slice_ports}
 """
-
-
-class WaitingStory(Story):
-    """One that does little but let time pass."""
-
-    WEIGHT = 0.5

@@ -11,13 +11,13 @@ from . import servers
 from .lab import GATEWAY, GATEWAY6, LAN_CLIENT, LAN_CLIENT6
 from .namespace import Namespace
 from .servers import Server
-from .story import FIRST_VIP, FIRST_VIP6, MODE, WaitingStory, service
+from .story import FIRST_VIP, FIRST_VIP6, MODE, Story, service
 from .traffic import ETH_ARP, ETH_IPV6, Arp, Listener, arp_frame, eventually, http, mac_bytes, mac_text, solicit, who_has
 
 SECOND_VIP = "192.168.0.201"
 
 
-class Announcements(WaitingStory):
+class Announcements(Story):
     FRESH = True
 
     def listen(self) -> tuple[Listener, Listener]:
@@ -87,7 +87,7 @@ class Announcements(WaitingStory):
             eventually(f"the client reaches {vip}", lambda vip=vip: http(self.lan, vip, timeout=0.5), within=2)
 
 
-class Taken(WaitingStory):
+class Taken(Story):
     """Somebody else has the address: a printer with a static one, a DHCP lease."""
     FRESH = True
 
@@ -167,7 +167,7 @@ class Taken(WaitingStory):
         self.assertEqual(probes, [])
 
 
-class ProxyArp(WaitingStory):
+class ProxyArp(Story):
     """A router that answers for every address must not take all VIPs away: a warning, not a conflict."""
     FRESH = True
 
@@ -218,7 +218,7 @@ class ProxyArp(WaitingStory):
             self.assertIn(self.proxy.mac(), self.serve("--vip", FIRST_VIP), "who does that, in a warning")
 
 
-class Thief(WaitingStory):
+class Thief(Story):
     """Somebody begins to claim a VIP that this node owns."""
     FRESH = True
 

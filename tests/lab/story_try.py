@@ -6,11 +6,11 @@ from __future__ import annotations
 import time
 
 from . import servers
-from .story import FIRST_VIP, WaitingStory
+from .story import FIRST_VIP, Story
 from .traffic import eventually, http, who_has
 
 
-class Try(WaitingStory):
+class Try(Story):
     FRESH = True
 
     def serve(self, *options: str) -> float:
