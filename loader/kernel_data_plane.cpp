@@ -3,7 +3,9 @@
 
 #include <sys/stat.h>
 
+#include <optional>
 #include <type_traits>
+#include <utility>
 #include <variant>
 
 #include "loader/attachment.hpp"
@@ -114,12 +116,19 @@ Result<void> KernelDataPlane::apply(const Edits& edits) {
   if (edits.empty()) return {};
   auto tables = open();
   if (!tables) return tables.error();
-  auto attachment = Attachment::open(pins_);
-  if (!attachment) return attachment.error();
+  // Opened for those edits only that need it: the list of interfaces waits for whoever else is changing one.
+  std::optional<Attachment> attachment;
   for (const Edit& edit : edits) {
     auto done = std::visit(
         [&](const auto& one) -> Result<void> {
           using Kind = std::remove_cvref_t<decltype(one)>;
+          if constexpr (std::is_same_v<Kind, EditReturn> || std::is_same_v<Kind, EditGroup>) {
+            if (!attachment) {
+              auto opened = Attachment::open(pins_);
+              if (!opened) return opened.error();
+              attachment.emplace(std::move(*opened));
+            }
+          }
           if constexpr (std::is_same_v<Kind, EditReturn>) {
             return one.attached ? attachment->put_return(*tables, one.ifindex)
                                 : attachment->remove_return(*tables, one.ifindex);

@@ -10,6 +10,7 @@
 #include <set>
 #include <utility>
 
+#include "loader/mapped_array.hpp"
 #include "loader/pins.hpp"
 #include "userspace/core/rows.hpp"
 
@@ -202,11 +203,13 @@ Result<Tables> KernelTables::read(const SlotStretches& known) {
     tables.services[{key.vip_id, ntohs(key.port), static_cast<Protocol>(key.protocol)}] = row;
   });
   if (!done) return done.error();
-  done = maps_.backends.each([&](std::uint32_t id, const lb_backend& row) {
+  // All its rows, most of which nobody has used yet: a batch of system calls takes twenty times as long.
+  const auto backends = MappedArray<lb_backend>::open(maps_.backends.fd(), maps_.backends.entries(), "xlb_backends");
+  if (!backends) return backends.error();
+  for (std::uint32_t id = 0; id < backends->entries(); ++id) {
     constexpr lb_backend never_used{};
-    if (!same_row(row, never_used)) tables.backends.append(id, row);
-  });
-  if (!done) return done.error();
+    if (const lb_backend& row = (*backends)[id]; !same_row(row, never_used)) tables.backends.append(id, row);
+  }
   done = maps_.sources.each([&](const lb_source_key& key, const lb_source& value) {
     if (const auto source = source_key(key, value)) tables.sources.insert(*source);
   });

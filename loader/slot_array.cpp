@@ -30,12 +30,12 @@ Result<void> SlotArray::write(std::uint32_t base, std::span<const lb_slot> slots
   return {};
 }
 
-bool SlotArray::holds(std::uint32_t base, std::span<const lb_slot> slots) const {
+bool SlotArray::holds(std::uint32_t base, const Slots& slots) const {
   if (!within(base, slots.size())) return false;
-  for (const lb_slot& slot : slots) {
-    if (std::atomic_ref(words_[base++]).load(std::memory_order_relaxed) != std::bit_cast<std::uint64_t>(slot)) return false;
-  }
-  return true;
+  return slots.all([&](std::size_t index, const lb_slot& slot) {
+    auto word = std::atomic_ref(words_[base + static_cast<std::uint32_t>(index)]);
+    return word.load(std::memory_order_relaxed) == std::bit_cast<std::uint64_t>(slot);
+  });
 }
 
 Result<std::vector<lb_slot>> SlotArray::read(std::uint32_t base, std::uint32_t count) const {

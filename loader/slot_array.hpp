@@ -11,6 +11,7 @@
 #include "loader/mapped_array.hpp"
 #include "maps/abi.h"
 #include "userspace/core/result.hpp"
+#include "userspace/core/slots.hpp"
 
 namespace xlb {
 
@@ -21,7 +22,7 @@ class SlotArray {
 
   // These fail when `base` + the number of slots goes past the end; nothing is held there.
   Result<void> write(std::uint32_t base, std::span<const lb_slot> slots);
-  [[nodiscard]] bool holds(std::uint32_t base, std::span<const lb_slot> slots) const;
+  [[nodiscard]] bool holds(std::uint32_t base, const Slots& slots) const;
   [[nodiscard]] Result<std::vector<lb_slot>> read(std::uint32_t base, std::uint32_t count) const;
 
  private:

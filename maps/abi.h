@@ -19,7 +19,7 @@
 #define XLB_ASSERT_SIZE(type, size) _Static_assert(sizeof(type) == (size), #type " changed: bump XLB_ABI_VERSION")
 #endif
 
-#define XLB_ABI_VERSION 4u
+#define XLB_ABI_VERSION 5u
 
 /* ---- limits: both sides use them -------------------------------------------------------------------------------- */
 

@@ -50,6 +50,7 @@ struct {
 
 struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(map_flags, BPF_F_MMAPABLE);
 	__uint(max_entries, XLB_DEFAULT_BACKENDS); /* runtime */
 	__type(key, __u32);
 	__type(value, struct lb_backend);

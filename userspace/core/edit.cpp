@@ -67,9 +67,12 @@ struct Applier {
       if (!all_zero(edit.slots)) tables.slots[edit.base] = edit.slots;
       return;
     }
-    std::copy(edit.slots.begin(), edit.slots.end(),
-              range->second.own().begin() + static_cast<std::ptrdiff_t>(edit.base - range->first));
-    if (all_zero(range->second)) tables.slots.erase(range);
+    std::vector<lb_slot> slots = range->second.rows();
+    std::copy(edit.slots.begin(), edit.slots.end(), slots.begin() + static_cast<std::ptrdiff_t>(edit.base - range->first));
+    if (all_zero(slots))
+      tables.slots.erase(range);
+    else
+      range->second = slots;
   }
 };
 

@@ -183,9 +183,10 @@ class EditPlanner {
     if (keeps_range && ids_in_the_way_.empty()) return false;
     const auto old_slots = installed_.slots.find(range.base);
     if (old_slots == installed_.slots.end()) return false;
-    for (const lb_slot& slot : old_slots->second) {
-      if (ids_in_the_way_.contains(slot.first) || ids_in_the_way_.contains(slot.second)) return true;
-    }
+    const bool kept_away = old_slots->second.all([&](std::size_t, const lb_slot& slot) {
+      return !ids_in_the_way_.contains(slot.first) && !ids_in_the_way_.contains(slot.second);
+    });
+    if (!kept_away) return true;
     // Another service's slots are about to be written where this one's are.
     const auto new_slots = wanted_.slots.find(range.base);
     return !keeps_range && new_slots != wanted_.slots.end() && !same_slots(old_slots->second, new_slots->second);
@@ -214,7 +215,7 @@ class EditPlanner {
     for (const auto& [base, slots] : wanted_.slots) {
       const auto old_slots = installed_.slots.find(base);
       if (old_slots == installed_.slots.end() || ranges_in_the_way_.contains(base)) {
-        make_.push_back(EditSlots{base, slots});
+        make_.push_back(EditSlots{base, slots.rows()});
       } else {
         write_runs(base, old_slots->second, slots);
       }
@@ -228,8 +229,8 @@ class EditPlanner {
 
   void write_runs(std::uint32_t base, const Slots& old_slots, const Slots& new_slots) {
     if (same_slots(old_slots, new_slots)) return;
-    const std::vector<lb_slot>& from = old_slots;
-    const std::vector<lb_slot>& to = new_slots;
+    const std::vector<lb_slot> from = old_slots.rows();
+    const std::vector<lb_slot> to = new_slots.rows();
     std::size_t begin = to.size();  // of the run being gathered; none yet
     std::size_t end = 0;            // one past its last different slot
     const auto flush = [&] {

@@ -14,6 +14,7 @@
 #include "userspace/core/slots.hpp"
 
 #include <algorithm>
+#include <array>
 #include <cstring>
 
 namespace xlb {
@@ -85,25 +86,57 @@ std::vector<SlotPair> fill_slots(std::span<const SlotCandidate> candidates, std:
   return slots;
 }
 
-std::vector<lb_slot>& Slots::own() {
-  if (!slots_) {
-    slots_ = std::make_shared<std::vector<lb_slot>>();
-  } else if (slots_.use_count() > 1) {
-    slots_ = std::make_shared<std::vector<lb_slot>>(*slots_);
+Slots::Slots(std::span<const lb_slot> slots) {
+  if (slots.empty()) return;
+  constexpr std::size_t most = 256;
+  constexpr std::uint16_t nothing = most;
+  std::array<std::uint16_t, 4 * most> places;  // an open table of indexes into ids
+  places.fill(nothing);
+  auto kept = std::make_shared<Kept>();
+  const auto index_of = [&](std::uint32_t id) {
+    std::size_t place = mix(id) % places.size();
+    while (places[place] != nothing && kept->ids[places[place]] != id) place = (place + 1) % places.size();
+    if (places[place] != nothing || kept->ids.size() == most) return places[place];
+    places[place] = static_cast<std::uint16_t>(kept->ids.size());
+    kept->ids.push_back(id);
+    return places[place];
+  };
+  kept->pairs.reserve(slots.size());
+  for (const lb_slot& slot : slots) {
+    const std::uint16_t first = index_of(slot.first), second = index_of(slot.second);
+    if (first == nothing || second == nothing) {
+      *kept = {{}, {}, {slots.begin(), slots.end()}};
+      break;
+    }
+    kept->pairs.push_back(static_cast<std::uint16_t>(first | second << 8));
   }
-  return *slots_;
+  kept->ids.shrink_to_fit();
+  kept_ = std::move(kept);
 }
 
-const std::vector<lb_slot>& Slots::all() const {
-  static const std::vector<lb_slot> none;
-  return slots_ ? *slots_ : none;
+std::vector<lb_slot> Slots::rows() const {
+  std::vector<lb_slot> rows;
+  rows.reserve(size());
+  (void)all([&](std::size_t, const lb_slot& slot) {
+    rows.push_back(slot);
+    return true;
+  });
+  return rows;
 }
 
+void Slots::set(std::size_t index, const lb_slot& slot) {
+  std::vector<lb_slot> changed = rows();
+  changed.at(index) = slot;
+  *this = changed;
+}
+
+// Ids stand in the order in which they appear: equal slots are kept alike.
 bool same_slots(const Slots& left, const Slots& right) {
-  if (left.slots_ == right.slots_) return true;
-  const std::vector<lb_slot>& a = left.all();
-  const std::vector<lb_slot>& b = right.all();
-  return a.size() == b.size() && (a.empty() || std::memcmp(a.data(), b.data(), a.size() * sizeof(lb_slot)) == 0);
+  if (left.shares(right)) return true;
+  if (left.size() != right.size() || left.size() == 0) return left.size() == right.size();
+  const auto equal = [](const lb_slot& a, const lb_slot& b) { return a.first == b.first && a.second == b.second; };
+  const Slots::Kept &a = *left.kept_, &b = *right.kept_;
+  return a.ids == b.ids && a.pairs == b.pairs && std::equal(a.whole.begin(), a.whole.end(), b.whole.begin(), b.whole.end(), equal);
 }
 
 Slots SlotMemory::fill(std::span<const SlotCandidate> candidates, std::uint32_t count) {
@@ -113,9 +146,10 @@ Slots SlotMemory::fill(std::span<const SlotCandidate> candidates, std::uint32_t 
   if (entry.slots.size() != count ||
       !std::equal(entry.candidates.begin(), entry.candidates.end(), candidates.begin(), candidates.end())) {
     entry.candidates.assign(candidates.begin(), candidates.end());
-    std::vector<lb_slot>& rows = (entry.slots = Slots()).own();
+    std::vector<lb_slot> rows;
     rows.reserve(count);
     for (const SlotPair& pair : fill_slots(candidates, count)) rows.push_back({pair.first, pair.second});
+    entry.slots = rows;
   }
   entry.used = true;
   return entry.slots;

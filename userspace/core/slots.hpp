@@ -41,27 +41,42 @@ std::vector<SlotPair> fill_slots(std::span<const SlotCandidate> candidates, std:
 std::vector<SlotPair> fill_slots(std::span<const SlotCandidate> candidates);
 
 // The slots of one service, shared by all Tables that hold them: a copy is a pointer, and what is shared is equal
-// without a look. Whoever changes them gets a copy of his own.
+// without a look. A service lists few backends many times, so a slot is kept as two bytes where it can be: with a
+// thousand services that is 6 MiB less.
 class Slots {
  public:
   Slots() = default;
-  Slots(std::vector<lb_slot> slots)  // NOLINT: implicit by intent
-      : slots_(std::make_shared<std::vector<lb_slot>>(std::move(slots))) {}
+  Slots(std::span<const lb_slot> slots);                                            // NOLINT: implicit by intent
+  Slots(const std::vector<lb_slot>& slots) : Slots(std::span<const lb_slot>(slots)) {}  // NOLINT: implicit by intent
 
-  operator const std::vector<lb_slot>&() const { return all(); }  // NOLINT: implicit by intent
-  [[nodiscard]] std::size_t size() const { return all().size(); }
-  [[nodiscard]] auto begin() const { return all().begin(); }
-  [[nodiscard]] auto end() const { return all().end(); }
-  const lb_slot& operator[](std::size_t index) const { return all()[index]; }
-  // To be changed.
-  std::vector<lb_slot>& own();
+  [[nodiscard]] std::size_t size() const { return !kept_ ? 0 : kept_->whole.empty() ? kept_->pairs.size() : kept_->whole.size(); }
+  lb_slot operator[](std::size_t index) const { return kept_->whole.empty() ? kept_->slot(kept_->pairs[index]) : kept_->whole[index]; }
+  [[nodiscard]] std::vector<lb_slot> rows() const;
+  // Is test(index, slot) true of each?
+  template <typename Test>
+  [[nodiscard]] bool all(const Test& test) const {
+    if (!kept_) return true;
+    for (std::size_t i = 0; i < kept_->whole.size(); ++i)
+      if (!test(i, kept_->whole[i])) return false;
+    for (std::size_t i = 0; i < kept_->pairs.size(); ++i)
+      if (!test(i, kept_->slot(kept_->pairs[i]))) return false;
+    return true;
+  }
+  // This one's own from then on.
+  void set(std::size_t index, const lb_slot& slot);
 
+  [[nodiscard]] bool shares(const Slots& other) const { return kept_ == other.kept_; }
   friend bool same_slots(const Slots& left, const Slots& right);
 
  private:
-  [[nodiscard]] const std::vector<lb_slot>& all() const;
+  struct Kept {
+    std::vector<std::uint32_t> ids;    // in the order in which they appear
+    std::vector<std::uint16_t> pairs;  // of indexes into `ids`: the first in the low byte
+    std::vector<lb_slot> whole;        // instead, where there are more ids than a byte tells apart
+    [[nodiscard]] lb_slot slot(std::uint16_t pair) const { return {ids[pair & 0xff], ids[pair >> 8]}; }
+  };
 
-  std::shared_ptr<std::vector<lb_slot>> slots_;  // null: none
+  std::shared_ptr<const Kept> kept_;  // null: none
 };
 
 // Remembers what fill_slots() gave for which candidates, so that a change costs as much as the services that it

@@ -616,10 +616,11 @@ class Compiler {
   }
 
   // A backend whose node is awaited stands first where it stood, for the connections that wait for it, and before a living one.
-  void await(Slots& slots, const Slots& with_awaited) const {
-    std::vector<lb_slot>& rows = slots.own();
+  static void await(Slots& slots, const Slots& with_awaited) {
+    std::vector<lb_slot> rows = slots.rows();
     for (std::size_t i = 0; i < rows.size(); ++i)
       if (with_awaited[i].first != rows[i].first) rows[i] = {with_awaited[i].first, rows[i].first};
+    slots = rows;
   }
 
   Result<void> add_sources() {

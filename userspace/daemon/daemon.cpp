@@ -16,6 +16,7 @@
 #include "userspace/config/api_memory.hpp"
 #include "userspace/config/health_state.hpp"
 #include "userspace/daemon/clock.hpp"
+#include "userspace/daemon/memory.hpp"
 #include "userspace/daemon/notify.hpp"
 
 namespace xlb {
@@ -39,6 +40,7 @@ constexpr auto kDefend = 10s;           // RFC 5227, 2.4: at most once in DEFEND
 constexpr auto kTraceRenewal = 1s;
 constexpr auto kTraceLease = 3s;        // a tracer that dies leaves the programs sampling for so long
 constexpr std::size_t kConflictsKept = 1024;
+constexpr std::size_t kManyEdits = 1000;  // of which a pass has used memory that the next ones will not need
 
 PassOptions pass_options() {
   return {.place_patience = 0ms, .announcements = 1, .waits = false, .conflicts_since = Loop::Clock::now() - kReasked};
@@ -198,7 +200,11 @@ void Daemon::keep_api_facts() {
     if (api_disk_->busy()) return keep_api_facts();
     api_unkept_ = false;
     kept_addresses_ = kubernetes_->facts()->given;
-    api_disk_->write([file = reconciler_.settings().api_file(), facts = kubernetes_->facts()] { return write_api_memory(file, *facts, boot_id()); },
+    api_disk_->write([file = reconciler_.settings().api_file(), facts = kubernetes_->facts()] {
+                       auto kept = write_api_memory(file, *facts, boot_id());
+                       give_memory_back();
+                       return kept;
+                     },
                      [this](const Result<void>& kept) {
                        if (!kept) log_.say(Severity::warning, "api server's objects not kept", {{"reason", kept.error().text}});
                      });
@@ -353,6 +359,7 @@ void Daemon::took_in(const Outcome& outcome, bool asked) {
     log_.say(Severity::info, "tables edited",
              {{"edits", std::to_string(outcome.edits.size())}, {"cause", asked ? "command" : "change"}});
   for (const std::string& edit : outcome.edits) log_.say(Severity::debug, "table edited", {{"edit", edit}});
+  if (outcome.edits.size() >= kManyEdits) give_memory_back();
   say_new_warnings(outcome);
 
   owned_ = outcome.owned;

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "userspace/daemon/memory.hpp"
 
+#include <malloc.h>
 #include <sys/mman.h>
 #include <sys/resource.h>
 
@@ -18,5 +19,7 @@ Result<bool> lock_memory() {
     return Error{std::string("locking memory: ") + std::strerror(errno)};
   return true;
 }
+
+void give_memory_back() { malloc_trim(0); }
 
 }  // namespace xlb

@@ -26,7 +26,7 @@ std::vector<VipFacts> vip_facts(const Tables& installed) {
       facts.ports.insert(port);
       const auto slots = installed.slots.find(service.slot_base);
       if (service.slot_count == 0 || slots == installed.slots.end()) continue;
-      for (const lb_slot& slot : slots->second)
+      for (const lb_slot& slot : slots->second.rows())
         for (const std::uint32_t id : {slot.first, slot.second})
           if (const auto backend = installed.backends.find(id); id != 0 && backend != installed.backends.end())
             facts.backends.insert({port, Address::from_abi(backend->second.address)});

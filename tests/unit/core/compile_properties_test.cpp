@@ -24,7 +24,7 @@ std::map<std::string, std::vector<std::pair<std::string, std::string>>> behaviou
       auto& slots = result[vip.text() + " " + std::to_string(key.port) + protocol_text(key.protocol) + " " +
                            std::to_string(row.hash_seed) + " " + std::to_string(row.flags)];
       if (row.slot_count == 0) continue;
-      for (const lb_slot& slot : tables.slots.at(row.slot_base))
+      for (const lb_slot& slot : tables.slots.at(row.slot_base).rows())
         slots.emplace_back(text(slot.first), text(slot.second));
     }
   }
@@ -39,8 +39,8 @@ TEST(CompileProperties, OwnSlotsListBackendsOfThisNodeOnly) {
     for (const auto& [key, row] : tables->services) {
       if (row.local_slot_count == 0) continue;
       ASSERT_EQ(row.local_slot_count, row.slot_count);
-      const std::vector<lb_slot>& all = tables->slots.at(row.slot_base);
-      const std::vector<lb_slot>& own = tables->slots.at(row.local_slot_base);
+      const std::vector<lb_slot> all = tables->slots.at(row.slot_base).rows();
+      const std::vector<lb_slot> own = tables->slots.at(row.local_slot_base).rows();
       for (std::size_t i = 0; i < own.size(); ++i) {
         for (const std::uint32_t id : {own[i].first, own[i].second}) {
           if (id != 0) {

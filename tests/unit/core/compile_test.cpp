@@ -158,7 +158,7 @@ TEST_F(Compile, APodThatRunsKeepsItsRowWhenItIsNotListedAnyMore) {
     EXPECT_TRUE(same_row(tables.backends.at(id), row));
     EXPECT_TRUE(tables.returns.contains(12)) << "its replies are translated";
     for (const auto& [base, slots] : tables.slots)
-      for (const lb_slot& slot : slots) EXPECT_TRUE(slot.first != id && slot.second != id);
+      for (const lb_slot& slot : slots.rows()) EXPECT_TRUE(slot.first != id && slot.second != id);
     EXPECT_EQ(tables.vips.at(address("192.168.0.200")).healthy, 1U);
     installed_ = tables;
   }
@@ -423,7 +423,7 @@ TEST_F(Compile, BackendsOnDeadNodesLeaveTheSlotsAndNoOtherFlowMoves) {
   const std::uint32_t here = id_of(before, "10.42.0.8");
   EXPECT_EQ(id_of(after, "10.42.0.8"), here);
   const auto& slots = after.slots.at(service.slot_base);
-  for (const lb_slot& slot : slots) EXPECT_EQ(slot.first, here);
+  for (const lb_slot& slot : slots.rows()) EXPECT_EQ(slot.first, here);
 
   desired_.peers[0].alive = true;
   const Tables one_back = compiled();

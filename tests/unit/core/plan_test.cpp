@@ -55,11 +55,12 @@ Tables random_tables(test::Random& random) {
       if (!ids.empty() && chance(random, 80)) {
         row.slot_count = 1u << (chance(random, 50) ? below(random, 3) : 6);
         row.slot_base = base;
-        std::vector<lb_slot>& slots = tables.slots[base].own();
+        std::vector<lb_slot> slots;
         for (std::uint32_t i = 0; i < row.slot_count; ++i) {
           slots.push_back(
               {ids[below(random, static_cast<std::uint32_t>(ids.size()))], chance(random, 50) ? ids.front() : 0});
         }
+        tables.slots[base] = slots;
         base += row.slot_count + below(random, 3);
         row.local_slot_base = row.slot_base;
         row.local_slot_count = row.slot_count;
@@ -281,9 +282,9 @@ TEST(Plan, SlotsAreWrittenInRuns) {
   Tables from;
   from.slots[100] = std::vector<lb_slot>(512, lb_slot{1, 2});
   Tables to = from;
-  to.slots[100].own()[3] = {2, 1};
-  to.slots[100].own()[20] = {2, 1};   // near: one run with the first
-  to.slots[100].own()[400] = {2, 1};  // far: a run of its own
+  to.slots[100].set(3, {2, 1});
+  to.slots[100].set(20, {2, 1});   // near: one run with the first
+  to.slots[100].set(400, {2, 1});  // far: a run of its own
   const Edits edits = plan(from, to);
   ASSERT_EQ(edits.size(), 2u);
   EXPECT_EQ(describe(edits[0]), "slots 103..120 written");

@@ -161,16 +161,44 @@ TEST(Slots, AreSharedUntilSomebodyChangesThem) {
   Slots first(std::vector<lb_slot>{{1, 2}, {3, 4}});
   Slots second = first;
   EXPECT_TRUE(same_slots(first, second));
-  EXPECT_EQ(&first[0], &second[0]);
-  second.own()[1] = {5, 6};
+  EXPECT_TRUE(first.shares(second));
+  second.set(1, {5, 6});
+  EXPECT_FALSE(first.shares(second));
   EXPECT_EQ(first[1].first, 3u);
   EXPECT_EQ(second[1].first, 5u);
   EXPECT_FALSE(same_slots(first, second));
-  second.own()[1] = {3, 4};
+  second.set(1, {3, 4});
   EXPECT_TRUE(same_slots(first, second));
   EXPECT_EQ(Slots().size(), 0u);
   EXPECT_TRUE(same_slots(Slots(), std::vector<lb_slot>()));
   EXPECT_FALSE(same_slots(Slots(), first));
+}
+
+// However many backends there are: what was put in comes out, and equal ones are equal however they came about.
+TEST(Slots, KeepWhatTheyWereGiven) {
+  test::Random random(9);
+  for (const std::uint32_t ids : {1u, 2u, 17u, 255u, 256u, 257u, 1000u, 100000u}) {
+    for (const std::size_t count : {1u, 512u, 8192u}) {
+      std::vector<lb_slot> rows(count);
+      for (lb_slot& slot : rows) slot = {static_cast<std::uint32_t>(random() % ids), static_cast<std::uint32_t>(random() % ids)};
+      const Slots slots = rows;
+      ASSERT_EQ(slots.size(), count);
+      const std::vector<lb_slot> back = slots.rows();
+      for (std::size_t i = 0; i < count; ++i) {
+        ASSERT_TRUE(same_row(slots[i], rows[i])) << ids << " " << i;
+        ASSERT_TRUE(same_row(back[i], rows[i])) << ids << " " << i;
+      }
+      Slots other = Slots(rows);
+      ASSERT_FALSE(other.shares(slots));
+      ASSERT_TRUE(same_slots(other, slots));
+      const std::size_t at = random() % count;
+      other.set(at, {rows[at].second + 1, rows[at].first});
+      ASSERT_FALSE(same_slots(other, slots));
+      ASSERT_TRUE(same_row(other[at], lb_slot{rows[at].second + 1, rows[at].first}));
+      other.set(at, rows[at]);
+      ASSERT_TRUE(same_slots(other, slots)) << ids << " " << count;
+    }
+  }
 }
 
 TEST(SlotMemory, GivesTheSameAndForgets) {

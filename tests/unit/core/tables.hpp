@@ -25,7 +25,7 @@ inline std::string contradiction(const Tables& tables) {
       if (range == tables.slots.end()) return name + " uses slots that are not there";
       if (range->second.size() != slots.count) return name + " uses more or fewer slots than there are";
       if (!bases.insert(slots.base).second) return name + " shares its slots";
-      for (const lb_slot& slot : range->second) {
+      for (const lb_slot& slot : range->second.rows()) {
         if (slot.first == 0) return name + " has an empty slot";
         for (const std::uint32_t id : {slot.first, slot.second}) {
           if (id == 0) continue;
@@ -68,7 +68,7 @@ inline std::set<std::string> endpoints_of(const Tables& tables, const ServiceKey
   std::vector<bool> listed(tables.backends.empty() ? 1 : tables.backends.rbegin()->first + 1);
   for (const SlotRange& range : {slots_of(service->second), own_local_slots(service->second)}) {
     if (range.count == 0) continue;
-    for (const lb_slot& slot : tables.slots.at(range.base)) listed.at(slot.first) = listed.at(slot.second) = true;
+    for (const lb_slot& slot : tables.slots.at(range.base).rows()) listed.at(slot.first) = listed.at(slot.second) = true;
   }
   listed[0] = false;
   std::set<std::string> endpoints;
