@@ -65,6 +65,11 @@ class BadInput(Story):
     def test_attach_unknown_mode(self) -> None:
         self.assertRefused("attach", "eth0", "--mode", "warp", code=2, says=("warp",))
 
+    def test_table_sizes_that_are_none(self) -> None:
+        for sizes, says in (("vips=100", "vips=100"), ("backends=63", "from 64 to"), ("slots=4096,slots=4096", "twice")):
+            self.assertRefused("attach", "eth0", "--table-sizes", sizes, code=2, says=("--table-sizes", says))
+        self.assertRefused("run", "--table-sizes", "slots=4096", code=2, says=("--table-sizes", "--attach"))
+
     def test_attach_without_bpffs(self) -> None:
         self.node.environment["XDP_LB_PIN_DIR"] = "/var/tmp/xlb-lab/not-bpffs"
         try:

@@ -72,6 +72,8 @@ int run(const Context& context, const RunArguments& arguments) {
   if (!times) return usage(times.error().in("run"));
   auto sizes = table_sizes_argument(arguments.table_sizes);
   if (!sizes) return usage(sizes.error().in("run"));
+  if (!sizes->empty() && arguments.attach.empty())
+    return usage(Error{"run: --table-sizes is about the tables that --attach makes: say --attach IFACE too"});
   if (auto allowed = require_capabilities("run"); !allowed) return fail(allowed.error());
   sigset_t set;
   sigemptyset(&set);
@@ -79,6 +81,7 @@ int run(const Context& context, const RunArguments& arguments) {
   sigprocmask(SIG_BLOCK, &set, nullptr);
   auto kubernetes = kubernetes_settings(context, arguments);
   if (!kubernetes) return usage(kubernetes.error().in("run"));
+  const Log log(context.log_level, context.log_format);
   if (!arguments.attach.empty()) {
     auto interface = named_interface(context, "run", arguments.attach);
     if (!interface) return fail(interface.error().in("run --attach " + arguments.attach));
@@ -87,10 +90,12 @@ int run(const Context& context, const RunArguments& arguments) {
     options.pass_follows = true;
     auto outcome = change(context, "run --attach " + *interface, AttachWish{*interface, arguments.mode, std::nullopt, *sizes}, options);
     if (!outcome) return fail(outcome.error());
+    if (outcome->link)
+      log.say(Severity::info, "attached",
+              {{"interface", outcome->link->interface}, {"mode", attach_mode_text(outcome->link->mode)}, {"reason", outcome->link->reason}});
   }
   auto edges = open_edges(context.settings);
   if (!edges) return fail(edges.error().in("run"));
-  const Log log(context.log_level, context.log_format);
   auto locked = lock_memory();
   if (!locked) return fail(locked.error().in("run"));
   log.say(Severity::debug, *locked ? "memory locked" : "memory not locked");
