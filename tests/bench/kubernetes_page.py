@@ -13,8 +13,8 @@ WHY_A_CHANGE_TAKES_LONGER = (
     "machine, decides, compiles and compares everything, so that whatever went wrong before is mended; its cost grows with what is served,",
     "not with what has changed. Deciding and compiling is kept small by remembering (`docs/benchmarks.md` has its share), reading back and",
     "looking are not. The daemon of the other node does the same at the same time, and the API server and etcd are on these CPUs, too.",
-    "What is declared is written to disk ten seconds apart at least, by a thread of its own: some 300 ms of CPU with 10,000 Services, which",
-    "stand in the worst and the 90th percentile here.")
+    "What is declared is written to disk, ten seconds apart at least and by a thread of its own; a change that falls together with that",
+    "counts its CPU time, too.")
 
 
 def _percentile(values: list[float], share: float) -> float:

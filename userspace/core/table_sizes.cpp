@@ -17,7 +17,7 @@ struct Bounds {
 };
 
 // Least: small LRU tables evict early, and a service with two backends takes 512 slots. Most: a gigabyte and a half of flows, half a
-// gigabyte of slots; an index beyond them would still fit.
+// gigabyte of slots; an index beyond them would still fit. The chart's values.schema.json says the same.
 constexpr Bounds sizable[] = {{"flows", 16384, 1u << 23},
                               {"services", 16, 1u << 16},
                               {"backends", 64, 1u << 20},

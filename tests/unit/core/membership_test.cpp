@@ -107,6 +107,15 @@ class Watch : public ::testing::Test {
       }
     }
   }
+  // Its echoes stay away after 200 ms; it says its last word then, and is found lost.
+  void lose_after_a_word(Instant then) {
+    membership_.said(statement("b", 1), now_, now_);
+    run(milliseconds(200), true);
+    run(then, false);
+    membership_.said(statement("b", 2), now_, now_);
+    run(milliseconds(300), false);
+    ASSERT_FALSE(peer().reached);
+  }
   const Peer& peer() { return *membership_.find("b"); }
 
   Membership membership_{kSettings};
@@ -159,12 +168,7 @@ TEST_F(Watch, AwaitedForAMomentOnceLost) {
 }
 
 TEST_F(Watch, HeardByStatementsWhileEchoesAreLost) {
-  membership_.said(statement("b", 1), now_, now_);
-  run(milliseconds(200), true);
-  run(milliseconds(240), false);
-  membership_.said(statement("b", 2), now_, now_);
-  run(milliseconds(300), false);
-  EXPECT_FALSE(peer().reached);
+  lose_after_a_word(milliseconds(240));
   EXPECT_TRUE(peer().heard);
   membership_.said(statement("b", 3), now_, now_);  // and is lost already
   const Instant last = now_;
@@ -175,12 +179,7 @@ TEST_F(Watch, HeardByStatementsWhileEchoesAreLost) {
 }
 
 TEST_F(Watch, AStatementAfterALostEchoKeepsADeadPeerAliveForAMomentOnly) {
-  membership_.said(statement("b", 1), now_, now_);
-  run(milliseconds(200), true);
-  run(milliseconds(220), false);
-  membership_.said(statement("b", 2), now_, now_);  // its last word
-  run(milliseconds(300), false);
-  ASSERT_FALSE(peer().reached);
+  lose_after_a_word(milliseconds(220));
   const Instant silent = peer().silent_awake(kSettings);
   EXPECT_LE(silent, peer().lost + kSettings.detection());
   run(silent - milliseconds(10), false);
@@ -190,12 +189,7 @@ TEST_F(Watch, AStatementAfterALostEchoKeepsADeadPeerAliveForAMomentOnly) {
 }
 
 TEST_F(Watch, WhoStoodStillItselfWaitsForTheNextWordAllTheSame) {
-  membership_.said(statement("b", 1), now_, now_);
-  run(milliseconds(200), true);
-  run(milliseconds(220), false);
-  membership_.said(statement("b", 2), now_, now_);
-  run(milliseconds(300), false);
-  ASSERT_FALSE(peer().reached);
+  lose_after_a_word(milliseconds(220));
   const Instant awake = now_ + milliseconds(10);
   membership_.judge(now_ + milliseconds(500), awake);  // half a second, of which it was awake for a hundredth
   EXPECT_TRUE(peer().heard);
