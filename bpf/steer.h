@@ -413,7 +413,9 @@ INLINE int steer_flow(struct __sk_buff *skb, struct lan *lan, const struct packe
 	flow = find_flow(&keys.forward, &where);
 	keys.stale = where == IN_FLOWS ? 1 : 0;
 	known = flow && !first; /* such a packet never falls back: nobody else knows its connection */
-	if (flow && flow_counts(flow, packet->protocol, first, lan->vip, lan->node, now))
+	if (flow && !flow_counts(flow, packet->protocol, first, lan->vip, lan->node, now))
+		flow = NULL; /* an earlier life of this client port */
+	if (flow)
 		backend = backend_of(flow->backend_id, flow->generation);
 	if (!backend || backend->node_id)
 		lan->handed_over = xlb_handed_over(skb, packet);

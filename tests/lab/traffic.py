@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import collections
 import contextlib
+import datetime
 import errno
 import ipaddress
 import os
@@ -77,6 +78,7 @@ class Load:
     seconds: float = 0
     errors: collections.Counter[str] = field(default_factory=collections.Counter)
     pods: collections.Counter[str] = field(default_factory=collections.Counter)
+    failures: list[str] = field(default_factory=list)  # the first of them: when, after how long
     _lock: threading.Lock = field(default_factory=threading.Lock)
     _stopped: bool = False
     _begun: int = 0
@@ -114,6 +116,8 @@ class Load:
             except (OSError, ValueError) as problem:
                 with self._lock:
                     self.errors[f"{type(problem).__name__}: {problem}"] += 1
+                    if len(self.failures) < 5:
+                        self.failures.append(f"{datetime.datetime.now():%T.%f}, {(time.monotonic() - since) * 1000:.1f} ms after it began")
             else:
                 with self._lock:
                     self.done += 1
@@ -124,7 +128,7 @@ class Load:
     def __str__(self) -> str:
         rate = self.done / self.seconds if self.seconds else 0
         return (f"{self.done} done ({rate:.0f}/s, slowest {self.slowest * 1000:.0f} ms), "
-                f"{sum(self.errors.values())} failed {dict(self.errors) or ''}")
+                f"{sum(self.errors.values())} failed {dict(self.errors) or ''} {'; '.join(self.failures)}")
 
 
 # -- UDP ---------------------------------------------------------------------------------------------------------

@@ -144,6 +144,19 @@ TEST_P(TakenOverTest, ConnectionsThatWereOpenGoOnInTheKernel) {
   EXPECT_TRUE(rig().traces().half_open.empty()) << "nothing is guessed";
 }
 
+TEST_P(TakenOverTest, AnEarlierLifeOfTheClientsPortChangesNothing) {
+  take_over(node.epoch, XLB_VIP_CONTINUES);
+  open_connection();
+  receive(from_client() / tcp(kRst));
+  for (const auto& [key, flow] : rig().traces().half_open) {
+    lb_flow old = flow;
+    old.seen_mono_ns = mono_ns() - XLB_CLOSING_NS - XLB_SECOND_NS;
+    rig().put_flow(key, old, true);
+  }
+  const Bytes frame = (from_client() / tcp(kAck)).bytes();
+  expect_left(receive(Input{.frame = frame, .ifindex = lan}), frame, XLB_VERDICT_FALL_BACK);
+}
+
 TEST_P(TakenOverTest, ConnectionsThatBeginAreOurs) {
   take_over(node.epoch, XLB_VIP_CONTINUES);
   open_connection();

@@ -120,7 +120,7 @@ Json flows_json(const Observation& seen, const Judgement& judged, const std::vec
   const auto by_id = ports_of_services(seen.installed, judged.desired);
   Json flows = Json::array();
   for (const FlowRow& row : rows) {
-    if (row.key.direction != XLB_TO_BACKEND) continue;
+    if (row.key.direction != XLB_TO_BACKEND || row.value.state == XLB_FLOW_ENDED) continue;
     const Address client = Address::from_abi(row.key.source), vip = Address::from_abi(row.value.vip);
     if (filter.vip && *filter.vip != vip) continue;
     if (filter.client && *filter.client != client) continue;

@@ -192,11 +192,13 @@ TEST_F(ViewTest, Flows) {
   reverse.key.direction = XLB_FROM_BACKEND;
   FlowRow stale = row;
   stale.value.generation += 1;
-  const std::vector<FlowRow> rows{row, reverse, stale};
+  FlowRow left_behind = row;
+  left_behind.value.state = XLB_FLOW_ENDED;
+  const std::vector<FlowRow> rows{row, reverse, stale, left_behind};
 
   Json flows = flows_json(seen_, judged_, rows, {}, 13 * XLB_SECOND_NS);
   expect_valid(flows, "flows");
-  ASSERT_EQ(flows.size(), 2u) << "one a flow, not one a direction";
+  ASSERT_EQ(flows.size(), 2u) << "one a flow, not one a direction, and none that has ended";
   EXPECT_EQ(flows[0]["client_port"], 40000);
   EXPECT_EQ(flows[0]["backend"], "10.42.0.8");
   EXPECT_EQ(flows[0]["backend_port"], 8000);
