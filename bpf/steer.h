@@ -380,6 +380,25 @@ __noinline int xlb_begin_flow(const struct lb_node *node, const struct packet *p
 	return (int)choice.backend_id;
 }
 
+/*
+ * The other connection is over in a moment, mostly: two short ones of a client that happened to take the same port. So the
+ * first SYN vanishes, with a mark; the one that the client sends again (RFC 6298: after a second) finds it.
+ */
+__noinline int xlb_clash_waits(const struct lb_flow_key *key, __u64 now)
+{
+	struct lb_flow *mark;
+	struct lb_flow waits = {};
+
+	if (!key)
+		return false;
+	mark = bpf_map_lookup_elem(&xlb_half_open, key);
+	if (mark && mark->state == XLB_FLOW_ENDED && mark->backend_id == 0 &&
+	    within(now, mark->seen_mono_ns, XLB_CLASH_NS))
+		return false;
+	waits.seen_mono_ns = now;
+	return bpf_map_update_elem(&xlb_half_open, key, &waits, BPF_ANY) == 0;
+}
+
 INLINE int awaited(const struct lan *lan, const struct packet *packet)
 {
 	conclude(XLB_PROGRAM_LAN_TC, lan->node, packet, NULL, XLB_VERDICT_AWAITED);
@@ -470,6 +489,10 @@ INLINE int steer_flow(struct __sk_buff *skb, struct lan *lan, const struct packe
 		}
 		if (begun == BEGIN_AWAITED)
 			return awaited(lan, packet);
+		if (begun == BEGIN_CLASH && first && xlb_clash_waits(&keys.forward, now)) {
+			conclude(program, lan->node, packet, NULL, XLB_VERDICT_CLASH_WAITS);
+			return TC_ACT_SHOT;
+		}
 		if (begun == BEGIN_CLASH) {
 			report(program, packet, XLB_VERDICT_FLOW_CLASH, XLB_EVENT_REFUSED);
 			return ASK_REFUSE | XLB_VERDICT_FLOW_CLASH;

@@ -19,7 +19,7 @@
 #define XLB_ASSERT_SIZE(type, size) _Static_assert(sizeof(type) == (size), #type " changed: bump XLB_ABI_VERSION")
 #endif
 
-#define XLB_ABI_VERSION 5u
+#define XLB_ABI_VERSION 6u
 
 /* ---- limits: both sides use them -------------------------------------------------------------------------------- */
 
@@ -249,7 +249,8 @@ struct lb_flow_key {
 XLB_ASSERT_SIZE(struct lb_flow_key, 40);
 
 /* lb_flow.state */
-#define XLB_FLOW_ENDED 0u       /* left behind in xlb_half_open by a flow that went to xlb_flows: as good as absent */
+/* Left behind in xlb_half_open by a flow that went to xlb_flows: as good as absent. Without a backend: a clash that waits. */
+#define XLB_FLOW_ENDED 0u
 #define XLB_FLOW_HALF_OPEN 1u   /* SYN seen, or UDP without an answer: lives in xlb_half_open */
 #define XLB_FLOW_ESTABLISHED 2u
 #define XLB_FLOW_CLOSING 3u     /* both FINs, or a RST */
@@ -285,6 +286,7 @@ XLB_ASSERT_SIZE(struct lb_flow, 56);
 #define XLB_SECOND_NS 1000000000ull
 #define XLB_HALF_OPEN_NS (60 * XLB_SECOND_NS)
 #define XLB_CLOSING_NS (10 * XLB_SECOND_NS)
+#define XLB_CLASH_NS (10 * XLB_SECOND_NS) /* a SYN that comes again by then is refused if it still clashes */
 #define XLB_UDP_NS (120 * XLB_SECOND_NS)
 #define XLB_TCP_IDLE_DEFAULT_NS (7200 * XLB_SECOND_NS)
 #define XLB_FRAGMENT_NS (30 * XLB_SECOND_NS)

@@ -280,6 +280,7 @@ TEST_P(ClashTest, SamePortThroughTwoVipsGetsTwoBackends) {
 TEST_P(ClashTest, WithoutASecondBackendItIsRefused) {
   fill_slots(5, {kPodA, 0});
   open_connection();
+  expect_dropped(syn(other_vip), XLB_VERDICT_CLASH_WAITS);
   const Fate fate = syn(other_vip);
   expect_sent_back(fate, XLB_VERDICT_FLOW_CLASH);
   EXPECT_EQ(fate.decoded().tcp_flags & kRst, kRst);
@@ -291,6 +292,27 @@ TEST_P(ClashTest, WithoutASecondBackendItIsRefused) {
   EXPECT_EQ(answer(from_pod(pod_a, client) / tcp_answer(kAck)).decoded().source, vip);
 }
 
+TEST_P(ClashTest, WhoAsksAgainFindsTheOtherOver) {
+  fill_slots(5, {kPodA, 0});
+  open_connection();
+  expect_dropped(syn(other_vip), XLB_VERDICT_CLASH_WAITS);
+  receive(from_client() / tcp(kRst));
+  expect_forwarded(syn(other_vip), from_client(client, pod_a) / tcp(kSyn, kClientPort, 8080), XLB_VERDICT_TO_POD);
+  EXPECT_EQ(answer(from_pod(pod_a, client) / tcp_answer(kSyn | kAck)).decoded().source, other_vip);
+}
+
+TEST_P(ClashTest, AClashMuchLaterIsAFirstOne) {
+  fill_slots(5, {kPodA, 0});
+  open_connection();
+  syn(other_vip);
+  lb_flow_key key = forward_key(IPPROTO_TCP);
+  key.destination = other_vip.abi();
+  lb_flow mark{};
+  mark.seen_mono_ns = mono_ns() - XLB_CLASH_NS - XLB_SECOND_NS;
+  rig().put_flow(key, mark, true);
+  expect_dropped(syn(other_vip), XLB_VERDICT_CLASH_WAITS);
+}
+
 TEST_P(ClashTest, AThirdVipOnTwoBackendsIsRefused) {
   open_connection();
   syn(other_vip);
@@ -298,6 +320,7 @@ TEST_P(ClashTest, AThirdVipOnTwoBackendsIsRefused) {
   rig().set_vip(third, vip_row(3));
   rig().set_service(3, 80, IPPROTO_TCP, service_row(6));
   fill_slots(6, {kPodB, kPodA});
+  expect_dropped(syn(third), XLB_VERDICT_CLASH_WAITS);
   expect_sent_back(syn(third), XLB_VERDICT_FLOW_CLASH);
 }
 
@@ -340,6 +363,7 @@ TEST_P(ClashTest, TwoPortsOfOneVipClashToo) {
   rig().set_service(kVipId, 81, IPPROTO_TCP, service_row(5));
   fill_slots(5, {kPodA, 0});
   open_connection();
+  expect_dropped(receive(from_client() / tcp(kSyn, kClientPort, 81)), XLB_VERDICT_CLASH_WAITS);
   expect_sent_back(receive(from_client() / tcp(kSyn, kClientPort, 81)), XLB_VERDICT_FLOW_CLASH);
 }
 
