@@ -380,25 +380,6 @@ __noinline int xlb_begin_flow(const struct lb_node *node, const struct packet *p
 	return (int)choice.backend_id;
 }
 
-/*
- * The other connection is over in a moment, mostly: two short ones of a client that happened to take the same port. So the
- * first SYN vanishes, with a mark; the one that the client sends again (RFC 6298: after a second) finds it.
- */
-__noinline int xlb_clash_waits(const struct lb_flow_key *key, __u64 now)
-{
-	struct lb_flow *mark;
-	struct lb_flow waits = {};
-
-	if (!key)
-		return false;
-	mark = bpf_map_lookup_elem(&xlb_half_open, key);
-	if (mark && mark->state == XLB_FLOW_ENDED && mark->backend_id == 0 &&
-	    within(now, mark->seen_mono_ns, XLB_CLASH_NS))
-		return false;
-	waits.seen_mono_ns = now;
-	return bpf_map_update_elem(&xlb_half_open, key, &waits, BPF_ANY) == 0;
-}
-
 INLINE int awaited(const struct lan *lan, const struct packet *packet)
 {
 	conclude(XLB_PROGRAM_LAN_TC, lan->node, packet, NULL, XLB_VERDICT_AWAITED);
@@ -409,6 +390,7 @@ INLINE int awaited(const struct lan *lan, const struct packet *packet)
 #define ASK_REFUSE 0x10000
 #define ASK_UNHANDLED 0x20000
 #define ASK_HANDED_OVER 0x40000 /* beside one of them */
+#define ASK_CONTINUES 0x80000 /* or this one alone */
 #define ASK_VERDICT 0xffff
 
 /* TCP and UDP in tc: flow, service, backend, translation, delivery. The tc action, or what is asked for. */
@@ -423,7 +405,7 @@ INLINE int steer_flow(struct __sk_buff *skb, struct lan *lan, const struct packe
 	struct lb_service *service;
 	__u32 where, service_id;
 	int fate = FLOW_GOES_ON;
-	bool through_kernel, known;
+	bool through_kernel, known = false;
 	__u8 flow_flags;
 	int begun;
 
@@ -431,11 +413,11 @@ INLINE int steer_flow(struct __sk_buff *skb, struct lan *lan, const struct packe
 		       packet->destination_port, packet->protocol);
 	flow = find_flow(&keys.forward, &where);
 	keys.stale = where == IN_FLOWS ? 1 : 0;
-	known = flow && !first; /* such a packet never falls back: nobody else knows its connection */
-	if (flow && !flow_counts(flow, packet->protocol, first, lan->vip, lan->node, now))
-		flow = NULL; /* an earlier life of this client port */
-	if (flow)
+	if (flow && flow_counts(flow, packet->protocol, first, lan->vip, lan->node, now)) {
 		backend = backend_of(flow->backend_id, flow->generation);
+	} else if (continues_there(lan->vip, packet)) { /* an earlier life of the client's port is no flow, either */
+		return ASK_CONTINUES;
+	}
 	if (!backend || backend->node_id)
 		lan->handed_over = xlb_handed_over(skb, packet);
 	if (backend && backend->node_id && (lan->handed_over || !node_alive(backend->node_id))) {
@@ -468,12 +450,10 @@ INLINE int steer_flow(struct __sk_buff *skb, struct lan *lan, const struct packe
 			fate = follow_tcp(flow, &keys.reverse, packet, XLB_FLOW_CLIENT_FIN, false);
 		service_id = flow->service_id;
 		flow_flags = flow->flags;
-	} else if (!flow && continues_there(lan->vip, packet)) {
-		conclude(program, lan->node, packet, NULL, XLB_VERDICT_FALL_BACK);
-		return TC_ACT_UNSPEC;
 	} else {
 		service = find_service(lan->vip, packet->destination_port, packet->protocol);
-		known = known || (lan->handed_over && !first); /* somebody has seen it begin */
+		/* Somebody has seen it begin; it never falls back, because nobody else knows its connection. */
+		known = !first && (where != IN_NONE || lan->handed_over);
 		if (!service && known)
 			return ASK_REFUSE | XLB_VERDICT_NO_BACKEND;
 		if (!service)
@@ -489,14 +469,8 @@ INLINE int steer_flow(struct __sk_buff *skb, struct lan *lan, const struct packe
 		}
 		if (begun == BEGIN_AWAITED)
 			return awaited(lan, packet);
-		if (begun == BEGIN_CLASH && first && xlb_clash_waits(&keys.forward, now)) {
-			conclude(program, lan->node, packet, NULL, XLB_VERDICT_CLASH_WAITS);
-			return TC_ACT_SHOT;
-		}
-		if (begun == BEGIN_CLASH) {
-			report(program, packet, XLB_VERDICT_FLOW_CLASH, XLB_EVENT_REFUSED);
+		if (begun == BEGIN_CLASH)
 			return ASK_REFUSE | XLB_VERDICT_FLOW_CLASH;
-		}
 		if (begun == BEGIN_NO_BACKEND) {
 			report(program, packet, XLB_VERDICT_NO_BACKEND, XLB_EVENT_REFUSED);
 			return (known ? ASK_REFUSE : ASK_UNHANDLED) |
@@ -619,6 +593,33 @@ INLINE int screen_flow(struct xdp_md *xdp, const struct lan *lan, const struct p
 	return XDP_DROP;
 }
 
+/*
+ * A clash with no other backend to go to. The other connection is over in a moment, mostly: two short ones of a client that
+ * happened to take the same port. So the first SYN vanishes and leaves a mark; the one that the client sends again (RFC
+ * 6298: after a second) finds it.
+ */
+__noinline int xlb_clash_waits(const struct packet *packet)
+{
+	struct lb_flow_key key;
+	struct lb_flow *mark;
+	struct lb_flow waits = {};
+	__u64 now = now_ns();
+
+	if (!packet)
+		return false;
+	key_to_backend(&key, &packet->source, packet->source_port, &packet->destination, packet->destination_port,
+		       packet->protocol);
+	mark = bpf_map_lookup_elem(&xlb_half_open, &key);
+	if (packet->protocol == IPPROTO_TCP && (packet->tcp_flags & (TCP_SYN | TCP_ACK)) == TCP_SYN &&
+	    !(mark && mark->state == XLB_FLOW_ENDED && mark->backend_id == 0 &&
+	      within(now, mark->seen_mono_ns, XLB_CLASH_NS))) {
+		waits.seen_mono_ns = now;
+		return bpf_map_update_elem(&xlb_half_open, &key, &waits, BPF_ANY) == 0;
+	}
+	report(XLB_PROGRAM_LAN_TC, packet, XLB_VERDICT_FLOW_CLASH, XLB_EVENT_REFUSED);
+	return false;
+}
+
 /* Everything that is addressed to a VIP and to this node's MAC. */
 INLINE int steer(void *ctx, int program, struct lan *lan, struct packet *packet)
 {
@@ -642,8 +643,16 @@ INLINE int steer(void *ctx, int program, struct lan *lan, struct packet *packet)
 	result = xlb_steer_flow(ctx, packet, lan->node, lan->link, lan->vip);
 	if (result < ASK_REFUSE)
 		return result;
+	if (result & ASK_CONTINUES) {
+		conclude(program, lan->node, packet, NULL, XLB_VERDICT_FALL_BACK);
+		return TC_ACT_UNSPEC;
+	}
 	refusal = (__u32)result & ASK_VERDICT;
 	lan->handed_over = (result & ASK_HANDED_OVER) != 0;
+	if (refusal == XLB_VERDICT_FLOW_CLASH && xlb_clash_waits(packet)) {
+		conclude(program, lan->node, packet, NULL, XLB_VERDICT_CLASH_WAITS);
+		return TC_ACT_SHOT;
+	}
 	if (result & ASK_UNHANDLED)
 		return unhandled(ctx, program, lan, packet, refusal,
 				 refusal == XLB_VERDICT_NO_BACKEND || refusal == XLB_VERDICT_NO_LOCAL_BACKEND
