@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // ARP and neighbour discovery frames that this node sends: announcements of VIPs and the duplicate-address probe.
-// Builders are pure; sending goes by a packet socket on the attach interface.
+// Builders are pure; sending goes by a packet socket on the attach interface (packet_socket.hpp).
 #pragma once
 
 #include <chrono>
@@ -22,9 +22,6 @@ std::vector<Frame> announcement(const Address& vip, const Mac& mac, std::uint16_
                                 const std::optional<Mac>& to = std::nullopt);
 // ARP probe (sender protocol 0.0.0.0) or DAD solicitation (source ::, RFC 4862, 5.4.2).
 Frame probe(const Address& vip, const Mac& mac, std::uint16_t vlan);
-
-// Sends on one interface; EPERM, ENETDOWN and the like come back as a sentence with the interface's name.
-Result<void> send_frames(std::uint32_t ifindex, const std::string& interface, const std::vector<Frame>& frames);
 
 // When to announce after an address was taken: 0, 50, 200 ms, then every 1.1 s until 5 s, then every 60 s. The first
 // of these moments that is later than `since_taken`.

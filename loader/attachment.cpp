@@ -71,17 +71,15 @@ class Attachment::Undo {
   std::vector<std::function<void()>> steps_;
 };
 
-Result<Attachment> Attachment::open(const Pins& pins) {
-  auto socket = NetlinkSocket::open();
-  if (!socket) return socket.error();
-  auto interfaces = dump_interfaces(*socket);
+Result<Attachment> Attachment::open(const Pins& pins, KeptLists& lists) {
+  auto interfaces = lists.interfaces();
   if (!interfaces) return interfaces.error();
-  return Attachment(pins, std::move(*socket), std::move(*interfaces));
+  return Attachment(pins, lists, std::move(*interfaces));
 }
 
 std::string Attachment::name_of(std::uint32_t ifindex) const {
-  const auto found = interfaces_.find(ifindex);
-  return found == interfaces_.end() ? "interface " + std::to_string(ifindex) : found->second.name;
+  const auto found = interfaces_->find(ifindex);
+  return found == interfaces_->end() ? "interface " + std::to_string(ifindex) : found->second.name;
 }
 
 // ---- attach
@@ -89,7 +87,7 @@ std::string Attachment::name_of(std::uint32_t ifindex) const {
 
 Result<AttachedLink> Attachment::attach(const AttachRequest& request) {
   if (auto allowed = check_capabilities(); !allowed) return allowed.error();
-  auto found = lan_interface(request.interface, interfaces_);
+  auto found = lan_interface(request.interface, *interfaces_);
   if (!found) return found.error();
   const InterfaceFacts interface = std::move(*found);
   File cgroup;
@@ -210,7 +208,7 @@ Result<bool> Attachment::anything_attached() {
   auto links = list_folder(pins_.links());
   if (!links) return links.error();
   if (!links->empty()) return true;
-  for (const auto& [ifindex, facts] : interfaces_) {
+  for (const auto& [ifindex, facts] : *interfaces_) {
     for (const Side side : {Side::ingress, Side::egress}) {
       auto filters = list_filters(socket_, ifindex, side);
       if (!filters) return filters.error().in(facts.name);
@@ -242,8 +240,8 @@ Result<std::string> Attachment::refuse_other_abi() {
 
 Result<void> Attachment::forget_gone_links(const KernelTables& tables, Rows& rows) {
   for (auto row = rows.begin(); row != rows.end();) {
-    const auto above = interfaces_.find(row->second.l3_ifindex);
-    const bool lives = interfaces_.contains(row->first.ifindex) && (!is_lan(*row) || above != interfaces_.end());
+    const auto above = interfaces_->find(row->second.l3_ifindex);
+    const bool lives = interfaces_->contains(row->first.ifindex) && (!is_lan(*row) || above != interfaces_->end());
     if (lives) {
       ++row;
       continue;
@@ -258,8 +256,8 @@ Result<void> Attachment::forget_gone_links(const KernelTables& tables, Rows& row
 }
 
 Result<void> Attachment::write_rows(const KernelTables& tables, Rows& rows, const InterfaceFacts& interface) {
-  std::vector<const InterfaceFacts*> levels{&interfaces_.at(interface.ifindex)};
-  for (const auto& [ifindex, above] : interfaces_) {
+  std::vector<const InterfaceFacts*> levels{&interfaces_->at(interface.ifindex)};
+  for (const auto& [ifindex, above] : *interfaces_) {
     if (above.kind == "vlan" && above.link == interface.ifindex && above.vlan != 0) levels.push_back(&above);
   }
   std::uint32_t taken = 0;
@@ -318,7 +316,7 @@ Result<void> Attachment::ensure_qdisc(const KernelTables& tables, std::uint32_t 
 Result<void> Attachment::swap(const Rows& rows, const Programs& programs) {
   for (const auto& row : rows) {
     const std::uint32_t ifindex = row.first.ifindex;
-    if (row.first.vlan != 0 || !interfaces_.contains(ifindex)) continue;
+    if (row.first.vlan != 0 || !interfaces_->contains(ifindex)) continue;
     const char* ingress = is_lan(row) ? "xlb_lan_tc" : "xlb_return";
     for (const auto& [side, name] : {std::pair{Side::ingress, ingress}, std::pair{Side::egress, "xlb_egress"}}) {
       auto filters = list_filters(socket_, ifindex, side);
@@ -435,7 +433,7 @@ Result<void> Attachment::take_everything_away() {
 // Filters that no row tells of: left by a crash, by pins that somebody removed by hand, or by another ABI, whose rows
 // cannot be read.
 Result<void> Attachment::sweep_filters(bool qdisc_is_ours) {
-  for (const auto& [ifindex, facts] : interfaces_) {
+  for (const auto& [ifindex, facts] : *interfaces_) {
     bool ours = false;
     for (const Side side : {Side::ingress, Side::egress}) {
       auto filters = list_filters(socket_, ifindex, side);
@@ -470,20 +468,20 @@ Result<std::vector<AttachedLink>> Attachment::attached() {
   auto read = tables->links();
   if (!read) return read.error();
   for (const auto& row : *read) {
-    const auto found = interfaces_.find(row.first.ifindex);
-    if (!is_lan(row) || row.first.vlan != 0 || found == interfaces_.end()) continue;
+    const auto found = interfaces_->find(row.first.ifindex);
+    if (!is_lan(row) || row.first.vlan != 0 || found == interfaces_->end()) continue;
     const InterfaceFacts& interface = found->second;
     AttachedLink link{interface.name, interface.ifindex, AttachMode::tc, {}, {}};
-    auto mode = xdp_mode(socket_, interface.ifindex, pins_.xdp_link(interface.ifindex));
+    auto mode = lists_.xdp_mode(interface.ifindex, pins_.xdp_link(interface.ifindex));
     if (!mode) return mode.error().in(interface.name);
     link.mode = *mode;
     if (*mode != AttachMode::tc) link.programs.emplace_back("xlb_lan");
     std::vector<std::string> said{*mode == AttachMode::tc ? std::string("no XDP program of ours")
                                                           : "XDP by driver " + driver_of(interface.name)};
     for (const auto& [side, name] : {std::pair{Side::ingress, "xlb_lan_tc"}, std::pair{Side::egress, "xlb_egress"}}) {
-      auto filters = list_filters(socket_, interface.ifindex, side);
+      auto filters = lists_.filters(interface.ifindex, side);
       if (!filters) return filters.error().in(interface.name);
-      const bool there = std::any_of(filters->begin(), filters->end(), [&, program = name](const TcFilter& filter) {
+      const bool there = std::any_of((*filters)->begin(), (*filters)->end(), [&, program = name](const TcFilter& filter) {
         return filter.at_our_place() && filter.name == program;
       });
       if (there) {
@@ -503,7 +501,7 @@ Result<std::vector<AttachedLink>> Attachment::attached() {
 // -------------------------------------------------------------------------------------------
 
 Result<void> Attachment::put_return(const KernelTables& tables, std::uint32_t veth) {
-  if (!interfaces_.contains(veth)) return Error{"the veth has gone (interface " + std::to_string(veth) + ")"};
+  if (!interfaces_->contains(veth)) return Error{"the veth has gone (interface " + std::to_string(veth) + ")"};
   auto program = open_pin(pins_.programs() + "/xlb_return");
   if (!program) return program.error();
   if (auto made = ensure_qdisc(tables, veth); !made) return made;
@@ -527,9 +525,9 @@ Result<void> Attachment::remove_return(const KernelTables& tables, std::uint32_t
 Result<std::set<std::uint32_t>> Attachment::returns_among(const std::set<std::uint32_t>& veths) {
   std::set<std::uint32_t> found;
   for (const std::uint32_t veth : veths) {
-    auto filters = list_filters(socket_, veth, Side::ingress);
+    auto filters = lists_.filters(veth, Side::ingress);
     if (!filters) return filters.error().in(name_of(veth));
-    for (const TcFilter& filter : *filters) {
+    for (const TcFilter& filter : **filters) {
       if (filter.at_our_place() && filter.name == "xlb_return") found.insert(veth);
     }
   }

@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "loader/data_plane.hpp"
+#include "loader/kept_lists.hpp"
 #include "loader/kernel_tables.hpp"
 #include "loader/machine.hpp"
 #include "loader/netlink_socket.hpp"
@@ -18,7 +19,7 @@ namespace xlb {
 
 class Attachment {
  public:
-  static Result<Attachment> open(const Pins& pins);
+  static Result<Attachment> open(const Pins& pins, KeptLists& lists);
 
   Result<AttachedLink> attach(const AttachRequest& request);
   Result<void> detach(const std::string& interface);
@@ -34,8 +35,8 @@ class Attachment {
   NetlinkSocket& netlink() { return socket_; }
 
  private:
-  Attachment(const Pins& pins, NetlinkSocket socket, std::map<std::uint32_t, InterfaceFacts> interfaces)
-      : pins_(pins), socket_(std::move(socket)), interfaces_(std::move(interfaces)) {}
+  Attachment(const Pins& pins, KeptLists& lists, KeptLists::Kept<KeptLists::Interfaces> interfaces)
+      : pins_(pins), lists_(lists), socket_(lists.requests()), interfaces_(std::move(interfaces)) {}
 
   using Rows = std::map<LinkKey, lb_link>;
   class Undo;
@@ -55,8 +56,9 @@ class Attachment {
   [[nodiscard]] std::string name_of(std::uint32_t ifindex) const;
 
   const Pins& pins_;
-  NetlinkSocket socket_;
-  std::map<std::uint32_t, InterfaceFacts> interfaces_;
+  KeptLists& lists_;
+  NetlinkSocket& socket_;
+  KeptLists::Kept<KeptLists::Interfaces> interfaces_;  // as they were when it was opened
 };
 
 }  // namespace xlb

@@ -10,6 +10,7 @@
 
 #include "loader/attachment.hpp"
 #include "loader/groups.hpp"
+#include "loader/kept_lists.hpp"
 #include "loader/kernel_tables.hpp"
 #include "loader/pins.hpp"
 
@@ -21,20 +22,16 @@ class KernelDataPlane final : public DataPlane {
   explicit KernelDataPlane(const std::string& pin_dir) : pins_(pin_dir) {}
 
   Result<AttachedLink> attach(const AttachRequest& request) override {
-    auto attachment = Attachment::open(pins_);
-    return attachment ? attachment->attach(request) : attachment.error();
+    return act([&](Attachment& attachment) { return attachment.attach(request); });
   }
   Result<void> detach(const std::string& interface) override {
-    auto attachment = Attachment::open(pins_);
-    return attachment ? attachment->detach(interface) : attachment.error();
+    return act([&](Attachment& attachment) { return attachment.detach(interface); });
   }
   Result<void> detach_all() override {
-    auto attachment = Attachment::open(pins_);
-    return attachment ? attachment->detach_all() : attachment.error();
+    return act([](Attachment& attachment) { return attachment.detach_all(); });
   }
   Result<void> upgrade() override {
-    auto attachment = Attachment::open(pins_);
-    return attachment ? attachment->upgrade() : attachment.error();
+    return act([](Attachment& attachment) { return attachment.upgrade(); });
   }
 
   Result<std::vector<AttachedLink>> attached() override {
@@ -43,7 +40,7 @@ class KernelDataPlane final : public DataPlane {
       if (errno == ENOENT) return std::vector<AttachedLink>();
       return system_error("look into the pin directory " + pins_.folder() + (errno == EACCES ? " (needs root)" : ""));
     }
-    auto attachment = Attachment::open(pins_);
+    auto attachment = look();
     return attachment ? attachment->attached() : attachment.error();
   }
 
@@ -87,8 +84,26 @@ class KernelDataPlane final : public DataPlane {
 
  private:
   Result<KernelTables> open() const { return KernelTables::open(pins_.folder()); }
+  Result<Attachment> look() {
+    if (!lists_) {
+      auto lists = KeptLists::open();
+      if (!lists) return lists.error();
+      lists_.emplace(std::move(*lists));
+    }
+    return Attachment::open(pins_, *lists_);
+  }
+  // What it changes is not all notified of.
+  template <typename Act>
+  std::invoke_result_t<Act, Attachment&> act(const Act& change) {
+    auto attachment = look();
+    if (!attachment) return attachment.error();
+    auto done = change(*attachment);
+    lists_->forget();
+    return done;
+  }
 
   Pins pins_;
+  std::optional<KeptLists> lists_;  // since they were needed first
 };
 
 Result<Tables> KernelDataPlane::installed(const SlotStretches& known) {
@@ -96,7 +111,7 @@ Result<Tables> KernelDataPlane::installed(const SlotStretches& known) {
   if (!tables) return tables.error();
   auto read = tables->read(known);
   if (!read) return read.error();
-  auto attachment = Attachment::open(pins_);
+  auto attachment = look();
   if (!attachment) return attachment.error();
   std::set<std::uint32_t> veths, l3_interfaces;
   for (const auto& [key, row] : read->links) {
@@ -116,7 +131,6 @@ Result<void> KernelDataPlane::apply(const Edits& edits) {
   if (edits.empty()) return {};
   auto tables = open();
   if (!tables) return tables.error();
-  // Opened for those edits only that need it: the list of interfaces waits for whoever else is changing one.
   std::optional<Attachment> attachment;
   for (const Edit& edit : edits) {
     auto done = std::visit(
@@ -124,7 +138,7 @@ Result<void> KernelDataPlane::apply(const Edits& edits) {
           using Kind = std::remove_cvref_t<decltype(one)>;
           if constexpr (std::is_same_v<Kind, EditReturn> || std::is_same_v<Kind, EditGroup>) {
             if (!attachment) {
-              auto opened = Attachment::open(pins_);
+              auto opened = look();
               if (!opened) return opened.error();
               attachment.emplace(std::move(*opened));
             }

@@ -11,6 +11,7 @@
 
 #include "loader/changes.hpp"
 #include "loader/file.hpp"
+#include "loader/kept_lists.hpp"
 #include "loader/netlink_rows.hpp"
 #include "loader/netlink_socket.hpp"
 #include "loader/places.hpp"
@@ -42,22 +43,21 @@ Prefix subnet_of(const AddressRow& row) {
 
 class KernelNetlink final : public Netlink {
  public:
-  KernelNetlink(NetlinkSocket requests, NetlinkSocket changes)
-      : requests_(std::move(requests)), notifications_(std::move(changes)) {}
+  KernelNetlink(KeptLists lists, NetlinkSocket changes) : lists_(std::move(lists)), notifications_(std::move(changes)) {}
 
   Result<std::vector<InterfaceFacts>> interfaces() override {
-    auto found = dump_interfaces(requests_);
+    auto found = lists_.interfaces();
     if (!found) return found.error();
     std::vector<InterfaceFacts> list;
-    for (auto& [ifindex, facts] : *found) list.push_back(std::move(facts));
+    for (const auto& [ifindex, facts] : **found) list.push_back(facts);
     return list;
   }
 
   Result<std::optional<InterfaceFacts>> interface(const std::string& name) override {
-    auto found = dump_interfaces(requests_);
+    auto found = lists_.interfaces();
     if (!found) return found.error();
-    for (auto& [ifindex, facts] : *found) {
-      if (facts.name == name) return std::optional(std::move(facts));
+    for (const auto& [ifindex, facts] : **found) {
+      if (facts.name == name) return std::optional(facts);
     }
     return std::optional<InterfaceFacts>();
   }
@@ -72,7 +72,7 @@ class KernelNetlink final : public Netlink {
   bool drain_changes() override;
 
  private:
-  NetlinkSocket requests_;
+  KeptLists lists_;
   NetlinkSocket notifications_;
   Changes changes_;
   std::set<std::uint32_t> lan_;           // attach interfaces of the last links()
@@ -80,16 +80,12 @@ class KernelNetlink final : public Netlink {
 };
 
 Result<std::vector<Link>> KernelNetlink::links(const std::vector<std::string>& attached) {
-  auto interfaces = dump_interfaces(requests_);
+  auto interfaces = lists_.interfaces();
   if (!interfaces) return interfaces.error();
-  auto addresses = dump_addresses(requests_);
+  auto addresses = lists_.addresses();
   if (!addresses) return addresses.error();
-  std::vector<RouteRow> gateways;
-  for (const Family family : {Family::ipv4, Family::ipv6}) {
-    auto routes = dump_default_routes(requests_, family);
-    if (!routes) return routes.error();
-    gateways.insert(gateways.end(), routes->begin(), routes->end());
-  }
+  auto gateways = lists_.default_routes();
+  if (!gateways) return gateways.error();
   lan_.clear();
   std::vector<Link> links;
   const auto add = [&](const InterfaceFacts& below, const InterfaceFacts& l3) {
@@ -101,25 +97,25 @@ Result<std::vector<Link>> KernelNetlink::links(const std::vector<std::string>& a
     link.vlan = l3.ifindex == below.ifindex ? std::uint16_t{0} : l3.vlan;
     link.mac = l3.mac;
     link.up = l3.up && l3.carrier && below.up && below.carrier;
-    for (const AddressRow& row : *addresses) {
+    for (const AddressRow& row : **addresses) {
       if (row.ifindex != l3.ifindex || is_multicast(row.address)) continue;
       link.addresses.push_back(row.address);
       if (!is_link_local(row.address)) link.subnets.push_back(subnet_of(row));
     }
     std::sort(link.subnets.begin(), link.subnets.end());
     link.subnets.erase(std::unique(link.subnets.begin(), link.subnets.end()), link.subnets.end());
-    for (const RouteRow& route : gateways) {
+    for (const RouteRow& route : **gateways) {
       if (route.ifindex != l3.ifindex || !route.gateway) continue;
       auto& gateway = route.gateway->family() == Family::ipv4 ? link.gateway4 : link.gateway6;
       if (!gateway) gateway = route.gateway;
     }
     links.push_back(std::move(link));
   };
-  for (const auto& [ifindex, below] : *interfaces) {
+  for (const auto& [ifindex, below] : **interfaces) {
     if (std::find(attached.begin(), attached.end(), below.name) == attached.end()) continue;
     lan_.insert(ifindex);
     add(below, below);
-    for (const auto& [number, above] : *interfaces) {
+    for (const auto& [number, above] : **interfaces) {
       if (above.kind == "vlan" && above.link == ifindex && above.vlan != 0) add(below, above);
     }
   }
@@ -130,15 +126,15 @@ Result<std::vector<Link>> KernelNetlink::links(const std::vector<std::string>& a
 }
 
 Result<std::set<Address>> KernelNetlink::own_addresses() {
-  auto interfaces = dump_interfaces(requests_);
+  auto interfaces = lists_.interfaces();
   if (!interfaces) return interfaces.error();
-  auto rows = dump_addresses(requests_);
+  auto rows = lists_.addresses();
   if (!rows) return rows.error();
   std::set<Address> own;
-  for (const AddressRow& row : *rows) {
-    const auto interface = interfaces->find(row.ifindex);
+  for (const AddressRow& row : **rows) {
+    const auto interface = (*interfaces)->find(row.ifindex);
     // kube-proxy in IPVS mode puts every VIP of the cluster on a dummy interface of that name.
-    const bool ipvs = interface != interfaces->end() && interface->second.name.starts_with("kube-ipvs");
+    const bool ipvs = interface != (*interfaces)->end() && interface->second.name.starts_with("kube-ipvs");
     if (!is_multicast(row.address) && !ipvs) own.insert(row.address);
   }
   return own;
@@ -152,22 +148,22 @@ Result<Places> KernelNetlink::find_places(const std::vector<Address>& addresses,
   }
   PlaceFacts facts;
   facts.lan = lan_;
-  auto interfaces = dump_interfaces(requests_);
+  auto interfaces = lists_.interfaces();
   if (!interfaces) return interfaces.error();
-  facts.interfaces = std::move(*interfaces);
-  auto own = dump_addresses(requests_);
+  facts.interfaces = **interfaces;
+  auto own = lists_.addresses();
   if (!own) return own.error();
-  for (const AddressRow& row : *own) {
+  for (const AddressRow& row : **own) {
     const auto interface = facts.interfaces.find(row.ifindex);
     if (interface != facts.interfaces.end() && interface->second.name.starts_with("kube-ipvs")) continue;
     if (!is_multicast(row.address)) facts.own.emplace(row.address, row.ifindex);
   }
-  auto neighbours = dump_neighbours(requests_);
+  auto neighbours = dump_neighbours(lists_.requests());
   if (!neighbours) return neighbours.error();
   for (NeighbourRow& row : *neighbours) facts.neighbours[{row.ifindex, row.address}] = row;
-  auto stations = dump_stations(requests_);
+  auto stations = lists_.stations();
   if (!stations) return stations.error();
-  for (const StationRow& row : *stations) facts.stations[{row.bridge, row.mac}] = row.port;
+  for (const StationRow& row : **stations) facts.stations[{row.bridge, row.mac}] = row.port;
 
   std::map<Address, KnownPlace> known;
   for (const Address& address : addresses) {
@@ -179,7 +175,7 @@ Result<Places> KernelNetlink::find_places(const std::vector<Address>& addresses,
       const bool same_veth = before && before->place.veth_ifindex == said->second.veth_ifindex;
       before = KnownPlace{said->second, same_veth ? before->mac : std::nullopt};
     }
-    const KnownPlace now = find_place(address, look_up_route(requests_, address), facts, before);
+    const KnownPlace now = find_place(address, look_up_route(lists_.requests(), address), facts, before);
     places[address] = now.place;
     known[address] = now;
   }
@@ -188,7 +184,7 @@ Result<Places> KernelNetlink::find_places(const std::vector<Address>& addresses,
 }
 
 Result<std::optional<Mac>> KernelNetlink::neighbour(std::uint32_t ifindex, const Address& address) {
-  auto neighbours = dump_neighbours(requests_);
+  auto neighbours = dump_neighbours(lists_.requests());
   if (!neighbours) return neighbours.error().in("look for the neighbour " + address.text());
   for (const NeighbourRow& row : *neighbours)
     if (row.ifindex == ifindex && row.address == address) return row.mac;
@@ -197,9 +193,9 @@ Result<std::optional<Mac>> KernelNetlink::neighbour(std::uint32_t ifindex, const
 
 Result<void> KernelNetlink::probe_neighbour(const Address& address) {
   const std::string doing = "ask for the neighbour " + address.text();
-  auto route = look_up_route(requests_, address);
+  auto route = look_up_route(lists_.requests(), address);
   if (!route) return route.error().in(doing);
-  auto neighbours = dump_neighbours(requests_);
+  auto neighbours = dump_neighbours(lists_.requests());
   if (!neighbours) return neighbours.error().in(doing);
   std::optional<Mac> mac;
   for (const NeighbourRow& row : *neighbours) {
@@ -217,7 +213,7 @@ Result<void> KernelNetlink::probe_neighbour(const Address& address) {
   header->ndm_flags = mac ? 0 : NTF_USE;
   put_address(request, NDA_DST, address);
   if (mac) request.put(NDA_LLADDR, mac->bytes.data(), mac->bytes.size());
-  if (auto done = requests_.must(request); !done) return done.error().in(doing);
+  if (auto done = lists_.requests().must(request); !done) return done.error().in(doing);
   return {};
 }
 
@@ -247,15 +243,15 @@ bool KernelNetlink::drain_changes() {
 }  // namespace
 
 Result<std::unique_ptr<Netlink>> Netlink::open() {
-  auto requests = NetlinkSocket::open();
-  if (!requests) return requests.error();
+  auto lists = KeptLists::open();
+  if (!lists) return lists.error();
   auto changes = NetlinkSocket::open(kGroups);
   if (!changes) return changes.error();
   // FORCE needs CAP_NET_ADMIN; without it the usual size has to do.
   if (setsockopt(changes->fd(), SOL_SOCKET, SO_RCVBUFFORCE, &kQueueBytes, sizeof kQueueBytes) != 0) {
     (void)setsockopt(changes->fd(), SOL_SOCKET, SO_RCVBUF, &kQueueBytes, sizeof kQueueBytes);
   }
-  return std::unique_ptr<Netlink>(std::make_unique<KernelNetlink>(std::move(*requests), std::move(*changes)));
+  return std::unique_ptr<Netlink>(std::make_unique<KernelNetlink>(std::move(*lists), std::move(*changes)));
 }
 
 }  // namespace xlb

@@ -84,12 +84,19 @@ Result<void> PacketSocket::join(const Mac& group) {
   return {};
 }
 
-Result<void> send_frames(std::uint32_t ifindex, const std::string& interface, const std::vector<Frame>& frames) {
+Result<void> FrameSender::send(std::uint32_t ifindex, const std::string& interface, const std::vector<Frame>& frames) {
   if (frames.empty()) return {};
-  auto socket = PacketSocket::open(ifindex, interface, 0);
-  if (!socket) return socket.error();
+  auto socket = sockets_.find(ifindex);
+  if (socket == sockets_.end()) {
+    auto opened = PacketSocket::open(ifindex, interface, 0);
+    if (!opened) return opened.error();
+    socket = sockets_.emplace(ifindex, std::move(*opened)).first;
+  }
   for (const Frame& frame : frames) {
-    if (auto sent = socket->send(frame); !sent) return sent;
+    if (auto sent = socket->second.send(frame); !sent) {
+      sockets_.erase(socket);  // the interface may have gone
+      return sent;
+    }
   }
   return {};
 }

@@ -3,8 +3,10 @@
 #pragma once
 
 #include <cstdint>
+#include <map>
 #include <optional>
 #include <string>
+#include <vector>
 
 #include "loader/announcer.hpp"
 #include "loader/file.hpp"
@@ -28,6 +30,17 @@ class PacketSocket {
   File file_;
   std::uint32_t ifindex_ = 0;
   std::string interface_;
+};
+
+// Sends, now and then, on several interfaces. Its sockets stay open: to close one is to wait until no CPU can be using it any more
+// (a grace period of RCU, tens of milliseconds where they are busy).
+class FrameSender {
+ public:
+  // EPERM, ENETDOWN and the like come back as a sentence with the interface's name.
+  Result<void> send(std::uint32_t ifindex, const std::string& interface, const std::vector<Frame>& frames);
+
+ private:
+  std::map<std::uint32_t, PacketSocket> sockets_;  // by ifindex
 };
 
 }  // namespace xlb

@@ -400,7 +400,7 @@ void Peering::ask_neighbours() {
       if (peer.link == link_key(*link)) asked.insert(peer.addresses.begin(), peer.addresses.end());
     std::vector<Frame> frames;
     for (const Address& address : asked) frames.push_back(probe(address, link->mac, link->vlan));
-    (void)send_frames(link->attach_ifindex, link->name, frames);  // a link that is down has no answer, either
+    (void)asker_.send(link->attach_ifindex, link->name, frames);  // a link that is down has no answer, either
   }
 }
 

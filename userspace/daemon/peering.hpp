@@ -15,6 +15,7 @@
 #include <vector>
 
 #include "loader/live_rows.hpp"
+#include "loader/packet_socket.hpp"
 #include "userspace/core/cluster.hpp"
 #include "userspace/core/decide.hpp"
 #include "userspace/daemon/cluster_view.hpp"
@@ -132,6 +133,7 @@ class Peering final : public ClusterView {
   const ClusterSettings times_;
   Hooks hooks_;
   PeerLinks links_;
+  FrameSender asker_;
   PassFacts found_;
   std::optional<ClusterKey> key_;
   std::optional<Company> company_;

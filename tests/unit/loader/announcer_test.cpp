@@ -204,6 +204,7 @@ class WireTest : public testing::Test {
 
   std::optional<NetworkSpace> node_, neighbour_;
   Link link_;
+  FrameSender sender_;
 };
 
 // What a fail-over is about: the neighbour still sends to the machine that had the address before.
@@ -213,7 +214,7 @@ TEST_F(WireTest, AnnouncementMovesANeighboursEntry) {
       run(*neighbour_, std::string("ip neigh replace ") + vip + " lladdr 02:00:00:00:00:22 dev eth0 nud reachable");
       ASSERT_FALSE(neighbour_has(vip, our_mac));
       const auto sent =
-          send_frames(link_.l3_ifindex, "lan",
+          sender_.send(link_.l3_ifindex, "lan",
                       announcement(address(vip), our_mac, 0, to_it_alone ? std::optional(client_mac) : std::nullopt));
       ASSERT_TRUE(sent) << sent.error().text;
       EXPECT_TRUE(until([&] { return neighbour_has(vip, our_mac); })) << vip << (to_it_alone ? " unicast" : "");
@@ -273,12 +274,12 @@ TEST_F(WireTest, SomebodyElsesProbeIsAnAnswer) {
 
 TEST_F(WireTest, FailuresNameTheInterface) {
   run(*node_, "ip link set lan down");
-  auto sent = send_frames(link_.l3_ifindex, "lan", announcement(address("192.168.0.200"), our_mac, 0));
+  auto sent = sender_.send(link_.l3_ifindex, "lan", announcement(address("192.168.0.200"), our_mac, 0));
   ASSERT_FALSE(sent);
   EXPECT_NE(sent.error().text.find("lan"), std::string::npos) << sent.error().text;
   EXPECT_NE(sent.error().text.find("Network is down"), std::string::npos) << sent.error().text;
   run(*node_, "ip link del lan");
-  sent = send_frames(link_.l3_ifindex, "lan", announcement(address("192.168.0.200"), our_mac, 0));
+  sent = sender_.send(link_.l3_ifindex, "lan", announcement(address("192.168.0.200"), our_mac, 0));
   ASSERT_FALSE(sent);
   EXPECT_NE(sent.error().text.find("lan"), std::string::npos) << sent.error().text;
 }
