@@ -12,7 +12,6 @@ from .traffic import eventually, http
 
 class Health(Story):
     FRESH = True
-    ONLY_MODE = "tc"  # the daemon asks, and decides; the programs only see slots change
 
     def backends(self) -> dict[str, dict]:
         services = self.node.lb_json("status")["services"]

@@ -19,7 +19,6 @@ SECOND_VIP = "192.168.0.201"
 
 class Announcements(Story):
     FRESH = True
-    ONLY_MODE = "tc"  # sent by packet sockets, past XDP
 
     def listen(self) -> tuple[Listener, Listener]:
         return Listener(self.lan, ETH_ARP), Listener(self.lan, ETH_IPV6)
