@@ -5,8 +5,6 @@
 #include <linux/rtnetlink.h>
 #include <sys/socket.h>
 
-#include <cerrno>
-
 #include "loader/lan_programs.hpp"
 
 namespace xlb {
@@ -14,6 +12,9 @@ namespace {
 
 constexpr unsigned kSpokenOf =
     RTMGRP_LINK | RTMGRP_NEIGH | RTMGRP_TC | RTMGRP_IPV4_IFADDR | RTMGRP_IPV6_IFADDR | RTMGRP_IPV4_ROUTE | RTMGRP_IPV6_ROUTE;
+
+// Less than the daemon lets pass between two looks at everything.
+constexpr std::chrono::seconds kBelieved{30};
 
 template <typename List, typename Ask>
 Result<KeptLists::Kept<List>> kept_or_asked(KeptLists::Kept<List>& kept, const Ask& ask) {
@@ -86,25 +87,8 @@ void KeptLists::forget() {
 }
 
 void KeptLists::hear() {
-  if (std::chrono::steady_clock::now() - since_ > believed_for) forget();
-  std::vector<char> buffer(32768);
-  for (;;) {
-    const ssize_t got = recv(notifications_.fd(), buffer.data(), buffer.size(), MSG_DONTWAIT | MSG_TRUNC);
-    if (got < 0 && errno == EINTR) continue;
-    if (got < 0 && errno == ENOBUFS) {  // some were lost
-      forget();
-      continue;
-    }
-    if (got <= 0) return;
-    if (static_cast<std::size_t>(got) > buffer.size()) {
-      forget();
-      continue;
-    }
-    each_message({buffer.data(), static_cast<std::size_t>(got)}, [&](const nlmsghdr& message) {
-      take(message);
-      return true;
-    });
-  }
+  if (std::chrono::steady_clock::now() - since_ > kBelieved) forget();
+  notifications_.hear([this](const nlmsghdr& notification) { take(notification); }, [this] { forget(); });
 }
 
 void KeptLists::take(const nlmsghdr& notification) {

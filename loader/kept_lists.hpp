@@ -5,14 +5,13 @@
 //
 // The kernel queues what it notifies of before it lets go of the lock. So what was listed, and not followed by a notification,
 // is what there is. It does not speak of everything (an XDP program that is attached by a link): what is older than
-// `believed_for` is asked for again, and so is everything after forget(), for those who have changed something themselves.
+// half a minute is asked for again, and so is everything after forget(), for those who have changed something themselves.
 #pragma once
 
 #include <chrono>
 #include <cstdint>
 #include <map>
 #include <memory>
-#include <optional>
 #include <string>
 #include <utility>
 #include <vector>
@@ -25,7 +24,6 @@ namespace xlb {
 
 class KeptLists {
  public:
-  static constexpr std::chrono::seconds believed_for{60};
   using Interfaces = std::map<std::uint32_t, InterfaceFacts>;
   template <typename List>
   using Kept = std::shared_ptr<const List>;  // the same one as before while nothing has changed

@@ -92,7 +92,7 @@ class KernelDataPlane final : public DataPlane {
     }
     return Attachment::open(pins_, *lists_);
   }
-  // What it changes is not all notified of.
+  // The kernel does not notify of all that an act changes.
   template <typename Act>
   std::invoke_result_t<Act, Attachment&> act(const Act& change) {
     auto attachment = look();
@@ -131,7 +131,7 @@ Result<void> KernelDataPlane::apply(const Edits& edits) {
   if (edits.empty()) return {};
   auto tables = open();
   if (!tables) return tables.error();
-  std::optional<Attachment> attachment;
+  std::optional<Attachment> attachment;  // for those edits only that need it: it may have to list the interfaces anew
   for (const Edit& edit : edits) {
     auto done = std::visit(
         [&](const auto& one) -> Result<void> {

@@ -219,25 +219,15 @@ Result<void> KernelNetlink::probe_neighbour(const Address& address) {
 
 bool KernelNetlink::drain_changes() {
   bool changed = false;
-  std::vector<char> buffer(32768);
-  for (;;) {
-    const ssize_t got = recv(notifications_.fd(), buffer.data(), buffer.size(), MSG_DONTWAIT | MSG_TRUNC);
-    if (got < 0 && errno == EINTR) continue;
-    if (got < 0 && errno == ENOBUFS) {  // notifications were lost
-      changes_.forget();
-      changed = true;
-      continue;
-    }
-    if (got <= 0) return changed;
-    if (static_cast<std::size_t>(got) > buffer.size()) {
-      changed = true;
-      continue;
-    }
-    each_message({buffer.data(), static_cast<std::size_t>(got)}, [&](const nlmsghdr& message) {
-      if (changes_.matters(message)) changed = true;
-      return true;
-    });
-  }
+  notifications_.hear(
+      [&](const nlmsghdr& message) {
+        if (changes_.matters(message)) changed = true;
+      },
+      [&] {
+        changes_.forget();
+        changed = true;
+      });
+  return changed;
 }
 
 }  // namespace

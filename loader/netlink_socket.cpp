@@ -85,4 +85,21 @@ Result<void> NetlinkSocket::must(NetlinkMessage& message, const Take& take) {
   return {};
 }
 
+void NetlinkSocket::hear(const Take& take, const std::function<void()>& lost) {
+  std::vector<char> buffer(kBuffer);
+  for (;;) {
+    const ssize_t got = recv(fd(), buffer.data(), buffer.size(), MSG_DONTWAIT | MSG_TRUNC);
+    if (got < 0 && errno == EINTR) continue;
+    if (got <= 0 && !(got < 0 && errno == ENOBUFS)) return;
+    if (got < 0 || static_cast<std::size_t>(got) > buffer.size()) {
+      lost();
+      continue;
+    }
+    each_message({buffer.data(), static_cast<std::size_t>(got)}, [&](const nlmsghdr& message) {
+      take(message);
+      return true;
+    });
+  }
+}
+
 }  // namespace xlb

@@ -31,6 +31,9 @@ class NetlinkSocket {
   // The same for callers to whom every refusal is an error.
   Result<void> must(NetlinkMessage& message, const Take& take = {});
 
+  // Of a socket with groups: all that is queued, without waiting. `lost`: some of it never came in.
+  void hear(const Take& take, const std::function<void()>& lost);
+
   [[nodiscard]] int fd() const { return file_.get(); }
 
  private:

@@ -33,7 +33,7 @@ class PacketSocket {
 };
 
 // Sends, now and then, on several interfaces. Its sockets stay open: to close one is to wait until no CPU can be using it any more
-// (a grace period of RCU, tens of milliseconds where they are busy).
+// (a grace period of RCU, ten milliseconds and more).
 class FrameSender {
  public:
   // EPERM, ENETDOWN and the like come back as a sentence with the interface's name.
