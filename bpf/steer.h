@@ -390,7 +390,7 @@ INLINE int awaited(const struct lan *lan, const struct packet *packet)
 #define ASK_REFUSE 0x10000
 #define ASK_UNHANDLED 0x20000
 #define ASK_HANDED_OVER 0x40000 /* beside one of them */
-#define ASK_CONTINUES 0x80000 /* or this one alone */
+#define ASK_CONTINUES 0x80000 /* this one alone: nothing is refused, the connection is kube-proxy's */
 #define ASK_VERDICT 0xffff
 
 /* TCP and UDP in tc: flow, service, backend, translation, delivery. The tc action, or what is asked for. */
@@ -596,7 +596,7 @@ INLINE int screen_flow(struct xdp_md *xdp, const struct lan *lan, const struct p
 /*
  * A clash with no other backend to go to. The other connection is over in a moment, mostly: two short ones of a client that
  * happened to take the same port. So the first SYN vanishes and leaves a mark; the one that the client sends again (RFC
- * 6298: after a second) finds it.
+ * 6298: after a second) finds it. False: it is refused, and that is reported.
  */
 __noinline int xlb_clash_waits(const struct packet *packet)
 {

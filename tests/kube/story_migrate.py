@@ -106,8 +106,8 @@ class Migrate(NodesStory):
     def verdicts(self, name: str) -> int:
         return sum(node.lb_json("stats")["verdicts"].get(name, {"packets": 0})["packets"] for node in self.lab.nodes)
 
-    def refusals(self) -> dict[str, dict[str, int]]:
-        """Of each node, with whatever else has met packets there and was no way to a pod."""
+    def other_verdicts(self) -> dict[str, dict[str, int]]:
+        """By node: what packets have met but for the way to a pod and back."""
         fine = {"to_pod", "to_peer", "returned", "returned_kernel", "echo_returned", "echo_home"}
         return {node.role: {name: counted["packets"] for name, counted in node.lb_json("stats")["verdicts"].items()
                             if counted["packets"] and name not in fine} for node in self.lab.nodes}
@@ -208,7 +208,7 @@ class Migrate(NodesStory):
             for load in loads:
                 load.wait()
         for load, name in zip(loads, SERVICES):
-            self.assertEqual(sum(load.errors.values()), 0, f"{name}: {load}\n{self.refusals()}\n{done.stdout}\n{self.logs()}")
+            self.assertEqual(sum(load.errors.values()), 0, f"{name}: {load}\n{self.other_verdicts()}\n{done.stdout}\n{self.logs()}")
         self.assertEqual(sum(load.done for load in loads), REQUESTS)
         self.assertLess(took, min(load.seconds for load in loads), "the requests are over before the migration is")
         for name, vip in SERVICES.items():

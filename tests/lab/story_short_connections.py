@@ -19,7 +19,7 @@ class ShortConnections(Story):
         load = Load(self.lan, vip, limit=count).start().wait()
         self.assertEqual((load.done, dict(load.errors)), (count, {}), str(load))
         bad = {name: count for name, count in self.counted(before).items()
-               if name in ("to_kernel", "flow_clash", "not_live", "error", "malformed", "no_backend", "rejected_tcp")}
+               if name in ("to_kernel", "flow_clash", "clash_waits", "not_live", "error", "malformed", "no_backend", "rejected_tcp")}
         self.assertEqual(bad, {})
 
     def test_20000(self) -> None:
