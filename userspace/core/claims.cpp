@@ -14,10 +14,10 @@ bool better(const Voice& a, const Voice& b) {
   return a.node < b.node;
 }
 
-const Voice* best_candidate(const std::vector<const Voice*>& voices) {
+const Voice* first_in_line(const std::vector<const Voice*>& voices) {
   const Voice* best = nullptr;
   for (const Voice* voice : voices) {
-    if (voice->candidate() && (best == nullptr || better(*voice, *best))) best = voice;
+    if ((voice->candidate() || voice->joining) && (best == nullptr || better(*voice, *best))) best = voice;
   }
   return best;
 }
@@ -120,7 +120,7 @@ class Settlement {
   }
 
   void vacant() {
-    const Voice* next = best_candidate(voices_);
+    const Voice* next = first_in_line(voices_);
     if (facts_.standing == Standing::listening) {
       claims_.view.reason = self_.obstacle;
     } else if (next == &self_) {

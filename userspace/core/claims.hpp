@@ -4,7 +4,8 @@
 // A *claim* is (epoch, node). It lives while its node is heard and minded. The rules, in their order:
 //   1. The owner is the node of the live claim with the highest epoch; equal epochs: of the better rank.
 //   2. A claim that loses is dropped at once.
-//   3. Without a live claim the best-ranked candidate claims, with 1 + the highest epoch ever seen.
+//   3. Without a live claim the best-ranked candidate claims, with 1 + the highest epoch ever seen. Who has only just
+//      stopped listening waits a moment for a better-ranked one that still listens: they were cut off together.
 //   4. The incumbent hands over, nobody grabs: to the best candidate that it reaches, when it drains or is not
 //      eligible itself, or when that one is better-ranked and has been a candidate for the fail-back delay. The other
 //      one claims, the incumbent sees that and drops.
@@ -35,6 +36,7 @@ struct Voice {
   std::string obstacle;  // why it is no candidate; empty: it is one
   bool reached = false;  // by this node
   bool patient = false;  // a candidate for the fail-back delay
+  bool joining = false;  // no candidate yet, but about to be one that others wait for
   [[nodiscard]] bool candidate() const { return obstacle.empty(); }
 };
 

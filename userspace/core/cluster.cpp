@@ -98,7 +98,7 @@ ClusterOrders Cluster::step(const ClusterFacts& facts) {
   peers_dirty_ |= changes.judged;
   speak_now_ |= changes.missing;
   if (!self_.alone) settle_standing(facts.last_frame, heard_before);
-  if (claims_dirty_ || awake_ >= fail_back_due_) settle_claims(orders);
+  if (claims_dirty_ || awake_ >= claims_due_) settle_claims(orders);
   if (peers_dirty_) view_peers(orders);
   tell_differences(orders);
   if (!self_.alone) {
@@ -128,7 +128,7 @@ void Cluster::read_clock(Instant now) {
   const bool listens_long_enough =
       standing_ == Standing::listening && listening_until_ >= awake_ + settings_.rejoin_listen;
   if ((standing_ == Standing::standing || standing_ == Standing::listening) && !listens_long_enough) {
-    listen(settings_.rejoin_listen, "was stopped for a while, and listens");
+    rejoin("was stopped for a while, and listens");
   }
 }
 
@@ -221,6 +221,11 @@ void Cluster::listen(std::chrono::nanoseconds time, const std::string& reason) {
   listening_until_ = awake_ + time;
 }
 
+void Cluster::rejoin(const std::string& reason) {
+  listen(settings_.rejoin_listen, reason);
+  gives_way_until_ = listening_until_ + settings_.detection();
+}
+
 void Cluster::settle_standing(Instant last_frame, bool heard_before) {
   if (!joins_.empty()) return listen(settings_.join_listen, std::exchange(joins_, {}));
   const bool heard = membership_.anybody_heard();
@@ -238,7 +243,7 @@ void Cluster::settle_standing(Instant last_frame, bool heard_before) {
       if (!heard && last_frame < std::min(lately, standing_since_)) return fall_deaf();
       return stand(Standing::standing, "");
     case Standing::deaf:
-      if (heard || last_frame > standing_since_) listen(settings_.rejoin_listen, "was cut off, and listens");
+      if (heard || last_frame > standing_since_) rejoin("was cut off, and listens");
       return;
     case Standing::doubled:
       if (awake_ >= namesake_until_) listen(settings_.join_listen, "is the only one of its name again, and listens");
@@ -259,7 +264,7 @@ std::string Cluster::own_obstacle() const {
 void Cluster::settle_claims(ClusterOrders& orders) {
   claims_dirty_ = false;
   said_dirty_ = true;
-  fail_back_due_ = kNever;
+  claims_due_ = kNever;
   std::vector<VipView> views;
   views.reserve(records_.size());
   for (auto entry = records_.begin(); entry != records_.end();) {
@@ -321,11 +326,16 @@ Claims Cluster::settle_among_peers(const Address& vip, Record& record) {
     voice.live = peer.live();
     voice.reached = peer.reached;
     voice.obstacle = !peer.candidate() ? peer.state() : said->eligible ? "" : said->obstacle;
+    // Nodes that were cut off together have listened at about the same time, and each would claim before it hears of the other's claim.
+    if (awake_ < gives_way_until_ && peer.live() && peer.said.listening && said->eligible && !peer.said.draining) {
+      voice.joining = true;
+      claims_due_ = std::min(claims_due_, gives_way_until_);
+    }
     if (voice.candidate()) {
       const Instant since = record.candidate_since.try_emplace(name, awake_).first->second;
       voice.patient = awake_ - since >= settings_.fail_back_delay;
       if (!voice.patient && record.epoch != 0 && said->rank.better_than(record.own.rank)) {
-        fail_back_due_ = std::min(fail_back_due_, since + settings_.fail_back_delay);
+        claims_due_ = std::min(claims_due_, since + settings_.fail_back_delay);
       }
     } else {
       record.candidate_since.erase(name);
@@ -435,7 +445,7 @@ Instant Cluster::next_step() const {
   }
   if (standing_ != Standing::standing) next = std::min(next, next_ask_);
   if (standing_ == Standing::listening) next = std::min(next, by_awake(listening_until_));
-  if (fail_back_due_ != kNever) next = std::min(next, by_awake(fail_back_due_));
+  if (claims_due_ != kNever) next = std::min(next, by_awake(claims_due_));
   return next;
 }
 

@@ -162,6 +162,7 @@ class Cluster {
 
   void stand(Standing standing, const std::string& reason);
   void listen(std::chrono::nanoseconds time, const std::string& reason);
+  void rejoin(const std::string& reason);  // listens, and gives way for a moment to who does so at the same time
   void settle_standing(Instant last_frame, bool heard_before);
   void fall_deaf();
   [[nodiscard]] std::string own_obstacle() const;
@@ -201,13 +202,14 @@ class Cluster {
   bool unanswered_ = false;  // has heard nothing of late
   Instant asked_{};
   Instant next_ask_{};
-  Instant fail_back_due_ = kNever;  // awake
+  Instant claims_due_ = kNever;  // awake: when they may change although nothing else has
 
   Standing standing_ = Standing::listening;
   std::string standing_reason_;
   std::string joins_;  // it is to listen anew, and why
   Instant standing_since_{};
   Instant listening_until_{};                 // awake
+  Instant gives_way_until_{};                 // awake: to better-ranked nodes that listen, too
   Instant namesake_until_{};                  // awake
   std::map<std::string, std::string> notes_;  // by topic
   std::map<std::string, Instant> differs_since_;  // peers with another configuration

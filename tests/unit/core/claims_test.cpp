@@ -63,6 +63,20 @@ TEST(Claims, TheBestCandidateClaimsWhatIsVacant) {
   EXPECT_EQ(settle(facts(0, {voice("a", 1)})).view.reason, "nobody answers yet; a comes first");
 }
 
+TEST(Claims, ABetterNodeThatIsAboutToBeReadyComesFirst) {
+  Voice better = voice("a", 1);
+  Voice worse = voice("c", 3);
+  better.obstacle = worse.obstacle = "has just started and listens";
+  better.joining = worse.joining = true;
+  const VipView view = settle(facts(0, {better, worse})).view;
+  EXPECT_FALSE(view.owned);
+  EXPECT_EQ(view.reason, "nobody answers yet; a comes first");
+  EXPECT_TRUE(settle(facts(0, {worse})).view.owned);
+  better.joining = false;
+  EXPECT_TRUE(settle(facts(0, {better, worse})).view.owned);
+  EXPECT_TRUE(settle(facts(4, {better, worse})).view.owned) << "an incumbent waits for nobody";
+}
+
 TEST(Claims, ADeadOwnersVipIsTakenOverAndItsEpochSurpassed) {
   Voice dead = voice("a", 1, 5);
   dead.live = false;
