@@ -105,6 +105,7 @@ class Takeover(NodesStory):
             eventually("every Service has its addresses", cls.all_have_addresses, within=60)
             for node in cls.lab.nodes:
                 eventually(f"{node} serves", lambda: http(cls.lan, cls.vip("cluster", node), timeout=1), within=30)
+            cls.give_addresses_to_theirs()
             cls.let_proxies_catch_up()
         except AssertionError as never:
             raise AssertionError(f"{never}\n{cls.logs()}") from None
@@ -113,6 +114,23 @@ class Takeover(NodesStory):
     def start_proxies(cls) -> None:
         for node in cls.lab.nodes:
             cls.proxies[node] = cls.control.start_proxy(node, SETTINGS[node.role][0])
+
+    @classmethod
+    def give_addresses_to_theirs(cls) -> None:
+        """As the other class's load balancer does; the router knows on which node it put each."""
+        for node in cls.lab.nodes:
+            address = cls.theirs(node)
+            cls.control.patch_status("service", f"theirs-{node}", {"loadBalancer": {"ingress": [{"ip": address, "ipMode": "VIP"}]}})
+            cls.lan.ip(f"route replace {address}/32 via {node.address}")
+
+    @staticmethod
+    def theirs(node: Node) -> str:
+        return f"10.99.0.{node.number}"
+
+    @classmethod
+    def logs(cls) -> str:
+        proxies = (cls.control.folder / f"kube-proxy-{node.role}.log" for node in cls.lab.nodes)
+        return super().logs() + "".join(f"\n--- {log.stem}\n{log.read_text()[-1500:]}" for log in proxies if log.exists())
 
     @classmethod
     def let_proxies_catch_up(cls) -> None:
@@ -505,13 +523,8 @@ class Takeover(NodesStory):
 
     def test_beside_it_services_of_another_class_are_served(self) -> None:
         """Theirs are the addresses 10.99.0.0/24; xdp-lb gives them none and does not touch their packets."""
-        for node in self.lab.nodes:
-            address = f"10.99.0.{node.number}"
-            self.control.patch_status("service", f"theirs-{node}", {"loadBalancer": {"ingress": [{"ip": address, "ipMode": "VIP"}]}})
-            self.lan.ip(f"route replace {address}/32 via {node.address}")
-
         def check(node: Node) -> None:
-            address = f"10.99.0.{node.number}"
+            address = self.theirs(node)
             self.assertEqual(self.vips[f"theirs-{node}"], [])
             self.until("kube-proxy serves it", lambda: http(self.lan, address, timeout=1), within=10)
             self.assertGreater(len({http(self.lan, address).pod for _ in range(40)}), 4)
