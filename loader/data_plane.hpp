@@ -79,9 +79,11 @@ class DataPlane {
   // Answers for its VIPs from now on without anybody who renews a lease: the node has no peers.
   virtual Result<void> give_lease_for_ever() = 0;
   virtual Result<Capacity> capacity() = 0;
-  // `known`: what may stand in xlb_slots; a stretch that does is shared with it, instead of being read into memory anew.
-  virtual Result<Tables> installed(const SlotStretches& known) = 0;
-  Result<Tables> installed() { return installed(SlotStretches()); }
+  virtual Result<Tables> installed() = 0;
+  // What the tables hold now, for the next installed(), which then does not read them all: nobody but the caller edits them,
+  // until it says forget(). Peers and links are read all the same. Not believed for long: who has bpftool says nothing.
+  virtual void keep(Tables tables) = 0;
+  virtual void forget() = 0;
   // In order; stops at the first failure and says which edit and why. Running it again with a new plan mends the rest.
   virtual Result<void> apply(const Edits& edits) = 0;
   virtual Result<Counters> counters() = 0;

@@ -3,6 +3,7 @@
 
 #include <sys/stat.h>
 
+#include <chrono>
 #include <optional>
 #include <type_traits>
 #include <utility>
@@ -16,6 +17,8 @@
 
 namespace xlb {
 namespace {
+
+constexpr auto kRowsBelieved = std::chrono::seconds(30);  // what is kept: as long as KeptLists believes its lists
 
 class KernelDataPlane final : public DataPlane {
  public:
@@ -78,8 +81,12 @@ class KernelDataPlane final : public DataPlane {
     return tables ? tables->flows() : tables.error();
   }
 
-  using DataPlane::installed;
-  Result<Tables> installed(const SlotStretches& known) override;
+  Result<Tables> installed() override;
+  void keep(Tables tables) override { kept_ = std::move(tables); }
+  void forget() override {
+    if (kept_) stretches_ = std::move(kept_->slots);
+    kept_.reset();
+  }
   Result<void> apply(const Edits& edits) override;
 
  private:
@@ -99,32 +106,49 @@ class KernelDataPlane final : public DataPlane {
     if (!attachment) return attachment.error();
     auto done = change(*attachment);
     lists_->forget();
+    forget();
     return done;
   }
+  Result<Tables> read();
 
   Pins pins_;
   std::optional<KeptLists> lists_;  // since they were needed first
+  std::optional<Tables> kept_;
+  std::chrono::steady_clock::time_point read_at_{};  // when what is kept was last read from the tables
+  SlotStretches stretches_;  // of what is kept no more: what still stands in the tables is not read into memory anew
 };
 
-Result<Tables> KernelDataPlane::installed(const SlotStretches& known) {
+Result<Tables> KernelDataPlane::read() {
+  const auto now = std::chrono::steady_clock::now();
+  if (now - read_at_ >= kRowsBelieved) forget();
   auto tables = open();
   if (!tables) return tables.error();
-  auto read = tables->read(known);
-  if (!read) return read.error();
+  if (kept_) {
+    Tables kept = std::move(*std::exchange(kept_, std::nullopt));
+    if (auto fresh = tables->read_links_and_peers(kept); !fresh) return fresh.error();
+    return kept;
+  }
+  read_at_ = now;
+  return tables->read(std::exchange(stretches_, {}));
+}
+
+Result<Tables> KernelDataPlane::installed() {
+  auto tables = read();
+  if (!tables) return tables;
   auto attachment = look();
   if (!attachment) return attachment.error();
   std::set<std::uint32_t> veths, l3_interfaces;
-  for (const auto& [key, row] : read->links) {
+  for (const auto& [key, row] : tables->links) {
     if (row.role == XLB_LINK_RETURN) veths.insert(key.ifindex);
     if (row.role == XLB_LINK_LAN) l3_interfaces.insert(row.l3_ifindex);
   }
   auto returns = attachment->returns_among(veths);
   if (!returns) return returns.error();
-  read->returns = std::move(*returns);
+  tables->returns = std::move(*returns);
   auto groups = joined_groups(attachment->netlink(), l3_interfaces);
   if (!groups) return groups.error();
-  read->groups = std::move(*groups);
-  return read;
+  tables->groups = std::move(*groups);
+  return tables;
 }
 
 Result<void> KernelDataPlane::apply(const Edits& edits) {

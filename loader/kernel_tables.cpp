@@ -143,15 +143,6 @@ Result<KernelTables> KernelTables::open(const std::string& pin_dir) {
   return KernelTables(std::move(maps));
 }
 
-Result<SlotArray*> KernelTables::slots() {
-  if (!slots_) {
-    auto mapped = SlotArray::open(maps_.slots.fd(), maps_.slots.entries());
-    if (!mapped) return mapped.error();
-    slots_ = std::move(*mapped);
-  }
-  return &*slots_;
-}
-
 Result<lb_node> KernelTables::node() const {
   const auto row = maps_.node.find(only_row);
   if (!row) return row.error();
@@ -183,17 +174,10 @@ Result<std::map<LinkKey, lb_link>> KernelTables::links() const {
   return links;
 }
 
-Result<Tables> KernelTables::read(const SlotStretches& known) {
+Result<Tables> KernelTables::read(const SlotStretches& known) const {
   Tables tables;
-  auto links_read = links();
-  if (!links_read) return links_read.error();
-  tables.links = std::move(*links_read);
-  auto done = maps_.peers.each([&](std::uint32_t id, const lb_peer& row) {
-    constexpr lb_peer nothing{};
-    if (!same_row(row, nothing)) tables.peers[id] = row;
-  });
-  if (!done) return done.error();
-  done = maps_.peer_macs.each(
+  if (auto done = read_links_and_peers(tables); !done) return done.error();
+  auto done = maps_.peer_macs.each(
       [&](const lb_mac_key& key, std::uint32_t node_id) { tables.peer_macs[mac_of(key)] = node_id; });
   if (!done) return done.error();
   done = maps_.vips.each(
@@ -218,20 +202,31 @@ Result<Tables> KernelTables::read(const SlotStretches& known) {
   return tables;
 }
 
+Result<void> KernelTables::read_links_and_peers(Tables& tables) const {
+  auto links_read = links();
+  if (!links_read) return links_read.error();
+  tables.links = std::move(*links_read);
+  tables.peers.clear();
+  return maps_.peers.each([&](std::uint32_t id, const lb_peer& row) {
+    constexpr lb_peer nothing{};
+    if (!same_row(row, nothing)) tables.peers[id] = row;
+  });
+}
+
 // The stretches that services point at. What else may stand in the array, left by an edit that was cut short, no
 // program reads, and plan() writes a new stretch whole.
-Result<void> KernelTables::read_slots(Tables& tables, const SlotStretches& known) {
-  const auto array = slots();
+Result<void> KernelTables::read_slots(Tables& tables, const SlotStretches& known) const {
+  const auto array = SlotArray::open(maps_.slots.fd(), maps_.slots.entries());
   if (!array) return array.error();
   for (const auto& [key, service] : tables.services) {
     for (const SlotRange& range : {slots_of(service), own_local_slots(service)}) {
       if (range.count == 0) continue;
       const auto as_known = known.find(range.base);
-      if (as_known != known.end() && as_known->second.size() == range.count && (*array)->holds(range.base, as_known->second)) {
+      if (as_known != known.end() && as_known->second.size() == range.count && array->holds(range.base, as_known->second)) {
         tables.slots[range.base] = as_known->second;
         continue;
       }
-      auto stretch = (*array)->read(range.base, range.count);
+      auto stretch = array->read(range.base, range.count);
       if (!stretch) return stretch.error().in("service " + std::to_string(service.service_id));
       tables.slots[range.base] = std::move(*stretch);
     }
@@ -264,10 +259,10 @@ Result<void> KernelTables::apply(const EditService& edit) const {
   return named(write_or_erase(maps_.services, to_abi(edit.key), edit.value), edit);
 }
 
-Result<void> KernelTables::apply(const EditSlots& edit) {
-  const auto array = slots();
-  if (!array) return named(array.error(), edit);
-  return named((*array)->write(edit.base, edit.slots), edit);
+Result<void> KernelTables::apply(const EditSlots& edit) const {
+  auto stretch = SlotArray::open(maps_.slots.fd(), maps_.slots.entries(), edit.base, edit.slots.size());
+  if (!stretch) return named(stretch.error(), edit);
+  return named(stretch->write(edit.base, edit.slots), edit);
 }
 
 Result<void> KernelTables::apply(const EditBackend& edit) const {

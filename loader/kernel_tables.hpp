@@ -33,8 +33,11 @@ class KernelTables {
   [[nodiscard]] Capacity capacity() const;
   [[nodiscard]] TableSizes sizes() const;
 
-  // Everything but `returns` and `groups`, which live in no table. `known`: as for DataPlane::installed().
-  Result<Tables> read(const SlotStretches& known = {});
+  // Everything but `returns` and `groups`, which live in no table. `known`: what may stand in xlb_slots; a stretch that does is
+  // shared with it, instead of being read into memory anew.
+  Result<Tables> read(const SlotStretches& known = {}) const;
+  // Only what changes without an edit, too: the presence of peers, and whose the qdiscs of links are.
+  Result<void> read_links_and_peers(Tables& tables) const;
   // Only the links: attaching and detaching need no more.
   Result<std::map<LinkKey, lb_link>> links() const;
   Result<std::optional<lb_link>> link(const LinkKey& key) const;
@@ -45,7 +48,7 @@ class KernelTables {
   Result<void> apply(const EditPeerMac& edit) const;
   Result<void> apply(const EditVip& edit) const;
   Result<void> apply(const EditService& edit) const;
-  Result<void> apply(const EditSlots& edit);
+  Result<void> apply(const EditSlots& edit) const;
   Result<void> apply(const EditBackend& edit) const;
   Result<void> apply(const EditSource& edit) const;
 
@@ -71,12 +74,9 @@ class KernelTables {
     PerCpuArray<lb_vip_stats> vip_stats;
   };
   explicit KernelTables(Maps maps) : maps_(std::move(maps)) {}
-  // Mapped when first needed: whoever asks for counters does not need its 2,048 pages.
-  Result<SlotArray*> slots();
-  Result<void> read_slots(Tables& tables, const SlotStretches& known);
+  Result<void> read_slots(Tables& tables, const SlotStretches& known) const;
 
   Maps maps_;
-  std::optional<SlotArray> slots_;
 };
 
 }  // namespace xlb

@@ -18,10 +18,12 @@ class MappedArray {
  public:
   static_assert(sizeof(Row) % 8 == 0, "the kernel rounds each row up to 8 bytes");
 
-  // `entries`: what the map was made with. `name` for the error. The descriptor may be closed afterwards.
-  static Result<MappedArray> open(int map_fd, std::uint32_t entries, const std::string& name) {
+  // `entries` rows from `first` on, which has to be the first of a page; all of them: what the map was made with. `name` for the
+  // error. The descriptor may be closed afterwards.
+  static Result<MappedArray> open(int map_fd, std::uint32_t entries, const std::string& name, std::uint32_t first = 0) {
     const std::size_t bytes = entries * sizeof(Row);
-    void* memory = mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_SHARED, map_fd, 0);
+    const auto offset = static_cast<off_t>(first * sizeof(Row));
+    void* memory = mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_SHARED, map_fd, offset);
     if (memory == MAP_FAILED) return system_error("map table " + name + " into memory");
     return MappedArray(static_cast<Row*>(memory), entries, bytes);
   }

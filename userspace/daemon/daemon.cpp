@@ -67,7 +67,7 @@ Daemon::Daemon(const Settings& settings, const ClusterSettings& times, Edges edg
                   control_->finish(connection);
                 }}),
       peering_(loop_, log, reconciler_.settings(), times,
-               {[this] { wish_pass(0ms); },
+               {[this] { wish_pass(0ms); }, [this] { reconciler_.edges().data_plane->forget(); },
                 [this](const auto& taken, const auto& dropped) { on_moved(taken, dropped); },
                 [this](const Link& link, const Address& address) { return find_mac(link, address); }}),
       watchdog_(loop_, log),

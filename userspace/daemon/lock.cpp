@@ -6,8 +6,10 @@
 #include <unistd.h>
 
 #include <cerrno>
+#include <cstdint>
 #include <cstring>
 #include <fstream>
+#include <random>
 #include <thread>
 #include <utility>
 
@@ -17,12 +19,28 @@ namespace xlb {
 
 namespace {
 
+// "PID MARK": the second tells processes apart whose numbers are the same, in containers or one after the other.
+const std::string& own_mark() {
+  static const std::string mark = [] {
+    std::random_device random;
+    const std::uint64_t number = (std::uint64_t{random()} << 32U) | random();
+    return std::to_string(getpid()) + " " + std::to_string(number) + "\n";
+  }();
+  return mark;
+}
+
 // The number that the holder wrote; empty when it had not come to that yet.
 std::string holder(const std::filesystem::path& file) {
   std::ifstream in(file);
   std::string pid;
-  std::getline(in, pid);
+  in >> pid;
   return pid;
+}
+
+bool holds(int fd, const std::string& text) {
+  std::string there(text.size() + 1, '\0');
+  const ssize_t count = pread(fd, there.data(), there.size(), 0);
+  return count == static_cast<ssize_t>(text.size()) && there.compare(0, text.size(), text) == 0;
 }
 
 }  // namespace
@@ -36,9 +54,9 @@ Result<std::optional<Lock>> Lock::try_take(const std::filesystem::path& file) {
     if (errno == EWOULDBLOCK) return std::optional<Lock>();
     if (errno != EINTR) return Error{"lock file " + file.string() + ": " + std::strerror(errno)};
   }
-  // Only a courtesy for whoever has to wait; the lock holds without it.
-  const std::string pid = std::to_string(getpid()) + "\n";
-  if (ftruncate(fd, 0) != 0 || pwrite(fd, pid.data(), pid.size(), 0) < 0)
+  const std::string& mark = own_mark();
+  lock.had_by_others_ = !holds(fd, mark);
+  if (lock.had_by_others_ && (ftruncate(fd, 0) != 0 || pwrite(fd, mark.data(), mark.size(), 0) < 0))
     return Error{"lock file " + file.string() + ": " + std::strerror(errno)};
   return std::optional<Lock>(std::move(lock));
 }
@@ -57,10 +75,11 @@ Result<Lock> Lock::take(const std::filesystem::path& file, std::chrono::millisec
                ": wait until it is done, or end it, and try again"};
 }
 
-Lock::Lock(Lock&& other) noexcept : fd_(std::exchange(other.fd_, -1)) {}
+Lock::Lock(Lock&& other) noexcept : fd_(std::exchange(other.fd_, -1)), had_by_others_(other.had_by_others_) {}
 
 Lock& Lock::operator=(Lock&& other) noexcept {
   std::swap(fd_, other.fd_);
+  std::swap(had_by_others_, other.had_by_others_);
   return *this;
 }
 

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// One process at a time: flock on a file that also says who holds it. The kernel drops it when the holder dies.
+// One process at a time: flock on a file that also says who holds it, or did last. The kernel drops it when the holder dies.
 #pragma once
 
 #include <chrono>
@@ -25,9 +25,13 @@ class Lock {
   Lock& operator=(const Lock&) = delete;
   ~Lock();
 
+  // Another process had it since this one did, or this one never has: what the lock guards may have changed.
+  [[nodiscard]] bool had_by_others() const { return had_by_others_; }
+
  private:
   explicit Lock(int fd) : fd_(fd) {}
   int fd_;
+  bool had_by_others_ = true;
 };
 
 }  // namespace xlb

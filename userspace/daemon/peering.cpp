@@ -424,6 +424,7 @@ void Peering::write_vips() {
       hooks_.wish_pass();  // no row yet: the pass writes it as the cluster says
       continue;
     }
+    hooks_.wrote();
     company_->written[vip->address] = {vip->owned ? epoch : 0, vip->epoch};
     if (vip->owned && !had) taken.push_back(vip->address);
     if (!vip->owned && had) dropped.push_back(vip->address);

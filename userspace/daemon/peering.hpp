@@ -37,6 +37,7 @@ class Peering final : public ClusterView {
  public:
   struct Hooks {
     std::function<void()> wish_pass;  // the tables need rows that only a pass writes
+    std::function<void()> wrote;      // a VIP's row, which no pass did
     // VIPs that this node answers for from now on, and no more. The tables say so already.
     std::function<void(const std::vector<Address>& taken, const std::vector<Address>& dropped)> moved;
     // The MAC of an address on a link, as the kernel knows it; asks for it where it does not.

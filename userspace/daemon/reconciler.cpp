@@ -142,6 +142,7 @@ Result<Outcome> Reconciler::locked(const PassOptions& options, const std::functi
   auto held = lock(options);
   if (!held) return held.error();
   if (!*held) return deferred(Outcome::Deferred::lock);
+  if ((*held)->had_by_others()) edges_.data_plane->forget();
   auto outcome = body();
   if (writing_) writing_->lock = std::move(*held);
   return outcome;
@@ -236,7 +237,7 @@ Result<Observation> Reconciler::observe(Declared declared, const PassOptions& op
   if (!attached) return attached.error();
   seen.attached = std::move(*attached);
   if (!seen.attached.empty()) {
-    auto installed = edges_.data_plane->installed(stretches_);
+    auto installed = edges_.data_plane->installed();
     if (!installed) return installed.error();
     seen.installed = std::move(*installed);
     auto node = edges_.data_plane->node();
@@ -286,6 +287,7 @@ Result<Observation> Reconciler::observe(Declared declared, const PassOptions& op
 }
 
 Result<Observation> Reconciler::look() {
+  edges_.data_plane->forget();  // without the lock somebody may be editing
   const PassOptions at_once{.waits = false};
   auto manifests = read_manifests(settings_.manifests());
   if (!manifests) return observe(join_api({}, {manifests.error().text + ": shown without the manifests"}), at_once);
@@ -421,6 +423,7 @@ Result<Outcome> Reconciler::carry_out(Observation& seen, const Judgement& judged
     if (write_ && !options.waits) {
       if (!untold_) untold_ = std::move(seen.state.held);
       if (change) seen.warnings.insert(seen.warnings.begin(), change->warnings.begin(), change->warnings.end());
+      edges_.data_plane->keep(std::move(seen.installed));
       writing_ = Writing{std::nullopt,
                          {std::move(seen.objects), std::move(seen.warnings), std::move(seen.given), std::move(seen.waiting),
                           std::move(seen.machine.policed), std::move(seen.machine.taken_over)}};
@@ -448,8 +451,6 @@ Result<Outcome> Reconciler::carry_out(Observation& seen, const Judgement& judged
     if (auto applied = edges_.data_plane->apply(edits); !applied)
       return applied.error().in("the declarations are written, the tables only in part (any next command finishes them)");
   }
-
-  stretches_ = judged.wanted.slots;
 
   // A daemon that minded peers is gone, and so is the last peer: nobody else could answer, and nobody renews the lease. Given
   // last, so that nothing is answered for that is not owned any more.
@@ -490,6 +491,18 @@ Result<Outcome> Reconciler::carry_out(Observation& seen, const Judgement& judged
   return outcome;
 }
 
+Outcome Reconciler::put_off(Observation& seen, Outcome::Deferred why) {
+  edges_.data_plane->keep(std::move(seen.installed));
+  return deferred(why);
+}
+
+Result<Outcome> Reconciler::finish(Observation& seen, Judgement& judged, const PreparedChange* change, const PassOptions& options) {
+  auto outcome = carry_out(seen, judged, change, options);
+  if (outcome && outcome->deferred == Outcome::Deferred::no && !seen.attached.empty())
+    edges_.data_plane->keep(std::move(judged.wanted));
+  return outcome;
+}
+
 Result<Outcome> Reconciler::pass(const PassOptions& options) {
   auto declared = std::exchange(declared_, std::nullopt);
   if (!declared) {
@@ -501,7 +514,7 @@ Result<Outcome> Reconciler::pass(const PassOptions& options) {
   if (!seen) return seen.error();
   auto judged = judge(*seen, edges_.ask_wire, options);
   if (!judged) return judged.error();
-  return carry_out(*seen, *judged, nullptr, options);
+  return finish(*seen, *judged, nullptr, options);
 }
 
 Result<Outcome> Reconciler::reconcile(const PassOptions& options) {
@@ -514,11 +527,11 @@ Result<Outcome> Reconciler::change(const PreparedChange& prepared, const PassOpt
   if (!seen) return seen.error();
   auto judged = judge(*seen, edges_.ask_wire, options);
   if (!judged) return judged.error();
-  if (!options.waits && judged->unsettled) return deferred(Outcome::Deferred::wire);
+  if (!options.waits && judged->unsettled) return put_off(*seen, Outcome::Deferred::wire);
   if (!options.waits && options.place_patience.count() > 0 && waits_for_neighbours(seen->machine))
-    return deferred(Outcome::Deferred::neighbours);
+    return put_off(*seen, Outcome::Deferred::neighbours);
   if (auto served = refuse_unserved(prepared, *judged); !served) return served.error();
-  return carry_out(*seen, *judged, &prepared, options);
+  return finish(*seen, *judged, &prepared, options);
 }
 
 Result<Outcome> Reconciler::apply(const std::vector<NamedText>& documents, const PassOptions& options) {

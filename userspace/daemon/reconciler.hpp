@@ -191,6 +191,9 @@ class Reconciler {
   void wrote(const Result<void>& result);
   Result<Outcome> carry_out(Observation& seen, const Judgement& judged, const PreparedChange* change,
                             const PassOptions& options);
+  // carry_out(), after which the tables are as they were wanted.
+  Result<Outcome> finish(Observation& seen, Judgement& judged, const PreparedChange* change, const PassOptions& options);
+  Outcome put_off(Observation& seen, Outcome::Deferred why);  // nothing was edited
   Result<Outcome> change(const PreparedChange& prepared, const PassOptions& options);
   Result<Outcome> pass(const PassOptions& options);
   Declared join_api(Objects objects, std::vector<std::string> warnings);
@@ -209,7 +212,6 @@ class Reconciler {
   Places places_;
   DecideMemory decisions_;
   SlotMemory slots_;
-  SlotStretches stretches_;  // as they were left
   std::map<Address, TakenOver> taken_over_;
   ConfigurationHash configuration_;
   // Of a pass that waits for the disk, and of the one that follows it.

@@ -45,6 +45,8 @@ struct World {
   // the kernel
   std::vector<AttachedLink> attached;
   Tables tables;
+  std::optional<Tables> kept;  // what the reconciler says that they hold
+  std::size_t forgotten = 0;
   lb_node node{};
   Capacity capacity;
   std::optional<std::size_t> fail_at_edit;  // counted over all apply() calls
@@ -112,8 +114,18 @@ class DataPlane : public xlb::DataPlane {
     return {};
   }
   Result<Capacity> capacity() override { return world_.capacity; }
-  using xlb::DataPlane::installed;
-  Result<Tables> installed(const SlotStretches&) override { return world_.tables; }
+  Result<Tables> installed() override {
+    world_.kept.reset();
+    return world_.tables;
+  }
+  void keep(Tables tables) override {
+    EXPECT_TRUE(tables == world_.tables) << "the next pass would plan from what is not so";
+    world_.kept = std::move(tables);
+  }
+  void forget() override {
+    world_.kept.reset();
+    ++world_.forgotten;
+  }
   Result<void> apply(const Edits& edits) override {
     for (const Edit& edit : edits) {
       if (world_.fail_at_edit && world_.edits == *world_.fail_at_edit)

@@ -1,6 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "userspace/daemon/reconciler.hpp"
 
+#include <unistd.h>
+
+#include <fstream>
+
 #include "tests/unit/daemon/fakes.hpp"
 
 namespace xlb {
@@ -330,6 +334,30 @@ TEST_F(ReconcilerTest, ASecondProcessIsToldWhoHoldsTheLock) {
   ASSERT_FALSE(outcome);
   EXPECT_TRUE(fake::has(outcome.error().text, "pid " + std::to_string(getpid())));
   EXPECT_TRUE(folder_.content().empty());
+}
+
+TEST_F(ReconcilerTest, WhatTheTablesHoldIsKeptUntilAnotherProcessHadTheLock) {
+  Reconciler here = reconciler();
+  ASSERT_TRUE(here.apply({{"test.yaml", pool("192.168.0.200-192.168.0.250") + "---\n" + service("web", "10.42.0.8")}}, kQuick));
+  ASSERT_TRUE(world_.kept);
+  EXPECT_TRUE(*world_.kept == world_.tables);
+  world_.forgotten = 0;
+  ASSERT_TRUE(here.reconcile(kQuick));
+  EXPECT_EQ(world_.forgotten, 0u);
+  std::ofstream(folder_.settings().lock_file()) << getpid() << " 1\n";  // the same number in another container
+  ASSERT_TRUE(here.reconcile(kQuick));
+  EXPECT_EQ(world_.forgotten, 1u);
+  ASSERT_TRUE(here.reconcile(kQuick));
+  EXPECT_EQ(world_.forgotten, 1u);
+  ASSERT_TRUE(here.look());
+  EXPECT_EQ(world_.forgotten, 2u) << "without the lock somebody may be editing";
+}
+
+TEST_F(ReconcilerTest, WhatWasEditedInPartIsNotKept) {
+  Reconciler here = reconciler();
+  world_.fail_at_edit = 2;
+  ASSERT_FALSE(here.apply({{"test.yaml", pool("192.168.0.200-192.168.0.250") + "---\n" + service("web", "10.42.0.8")}}, kQuick));
+  EXPECT_FALSE(world_.kept);
 }
 
 TEST_F(ReconcilerTest, AttachThatCannotBePutInForceIsTakenBack) {

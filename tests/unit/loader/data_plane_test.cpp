@@ -250,6 +250,48 @@ TEST_F(DataPlaneTest, PlansAreCarriedOut) {
   }
 }
 
+TEST_F(DataPlaneTest, WhatIsKeptIsNotReadAgainUntilItIsForgotten) {
+  attach("lan0");
+  const auto opened = open_data_plane(pin_dir());
+  ASSERT_TRUE(opened) << opened.error().text;
+  DataPlane& here = **opened;
+  auto before = here.installed();
+  ASSERT_TRUE(before) << before.error().text;
+  here.keep(*before);
+  // By somebody else: a service, a peer and a way back.
+  lb_service service{};
+  service.service_id = 7;
+  lb_peer peer{};
+  peer.flags = XLB_PEER_ALIVE;
+  apply({EditService{{1, 80, Protocol::tcp}, service}, EditPeer{3, peer}});
+  apply(way_back("pod0"));
+  auto kept = here.installed();
+  ASSERT_TRUE(kept) << kept.error().text;
+  EXPECT_TRUE(kept->services.empty());
+  EXPECT_TRUE(kept->peers.contains(3));
+  EXPECT_TRUE(kept->links.contains({ifindex("pod0"), 0}));
+  EXPECT_EQ(kept->returns, std::set<std::uint32_t>{ifindex("pod0")});
+  // Given once, it is to be given back. What is forgotten is read, as it is in the first place.
+  EXPECT_TRUE(*here.installed() == installed());
+  here.keep(*kept);
+  here.forget();
+  EXPECT_TRUE(*here.installed() == installed());
+}
+
+TEST_F(DataPlaneTest, WhatIsKeptDoesNotOutliveADetach) {
+  attach("lan0");
+  const auto opened = open_data_plane(pin_dir());
+  ASSERT_TRUE(opened) << opened.error().text;
+  DataPlane& here = **opened;
+  auto tables = here.installed();
+  ASSERT_TRUE(tables) << tables.error().text;
+  tables->services[{1, 80, Protocol::tcp}] = {};
+  here.keep(*tables);
+  ASSERT_TRUE(here.detach_all());
+  attach("lan0");
+  EXPECT_TRUE(here.installed()->services.empty());
+}
+
 TEST_F(DataPlaneTest, FailureNamesTheEdit) {
   attach("lan0");
   const auto done = plane().apply({EditSlots{0xfffffff0u, std::vector<lb_slot>(64, lb_slot{1, 1})}});
