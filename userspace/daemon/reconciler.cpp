@@ -423,7 +423,7 @@ Result<Outcome> Reconciler::carry_out(Observation& seen, const Judgement& judged
     if (write_ && !options.waits) {
       if (!untold_) untold_ = std::move(seen.state.held);
       if (change) seen.warnings.insert(seen.warnings.begin(), change->warnings.begin(), change->warnings.end());
-      edges_.data_plane->keep(std::move(seen.installed));
+      keep_installed(seen);
       writing_ = Writing{std::nullopt,
                          {std::move(seen.objects), std::move(seen.warnings), std::move(seen.given), std::move(seen.waiting),
                           std::move(seen.machine.policed), std::move(seen.machine.taken_over)}};
@@ -491,8 +491,12 @@ Result<Outcome> Reconciler::carry_out(Observation& seen, const Judgement& judged
   return outcome;
 }
 
+void Reconciler::keep_installed(Observation& seen) {
+  if (!seen.attached.empty()) edges_.data_plane->keep(std::move(seen.installed));  // else they were not read
+}
+
 Outcome Reconciler::put_off(Observation& seen, Outcome::Deferred why) {
-  edges_.data_plane->keep(std::move(seen.installed));
+  keep_installed(seen);
   return deferred(why);
 }
 

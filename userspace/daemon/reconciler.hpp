@@ -193,7 +193,8 @@ class Reconciler {
                             const PassOptions& options);
   // carry_out(), after which the tables are as they were wanted.
   Result<Outcome> finish(Observation& seen, Judgement& judged, const PreparedChange* change, const PassOptions& options);
-  Outcome put_off(Observation& seen, Outcome::Deferred why);  // nothing was edited
+  void keep_installed(Observation& seen);  // nothing was edited
+  Outcome put_off(Observation& seen, Outcome::Deferred why);
   Result<Outcome> change(const PreparedChange& prepared, const PassOptions& options);
   Result<Outcome> pass(const PassOptions& options);
   Declared join_api(Objects objects, std::vector<std::string> warnings);

@@ -119,6 +119,7 @@ class DataPlane : public xlb::DataPlane {
     return world_.tables;
   }
   void keep(Tables tables) override {
+    EXPECT_FALSE(world_.attached.empty()) << "they were not read";
     EXPECT_TRUE(tables == world_.tables) << "the next pass would plan from what is not so";
     world_.kept = std::move(tables);
   }
