@@ -39,7 +39,7 @@ namespace xlb {
 struct ApiSettings {
   std::string ns = "metallb-system";  // our own: pools, advertisements, leases and reports are looked for only here
   std::string node;                   // pods of this node only; empty: of all nodes
-  std::chrono::milliseconds gather{20};    // a change waits this long for others, so that a burst gives one state
+  std::chrono::milliseconds gather{10};    // a change waits this long for others, so that a short burst gives one state
   std::chrono::milliseconds distance{50};  // between two states, at least
   // Asked for new credentials when the server has refused the ones in use, or their files cannot be read; may be
   // empty. Runs in the ApiServer's thread. For a kubeconfig, which is written anew when its certificates are: read it
