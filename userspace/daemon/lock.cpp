@@ -37,7 +37,7 @@ std::string holder(const std::filesystem::path& file) {
   return pid;
 }
 
-bool holds(int fd, const std::string& text) {
+bool says_only(int fd, const std::string& text) {
   std::string there(text.size() + 1, '\0');
   const ssize_t count = pread(fd, there.data(), there.size(), 0);
   return count == static_cast<ssize_t>(text.size()) && there.compare(0, text.size(), text) == 0;
@@ -55,7 +55,7 @@ Result<std::optional<Lock>> Lock::try_take(const std::filesystem::path& file) {
     if (errno != EINTR) return Error{"lock file " + file.string() + ": " + std::strerror(errno)};
   }
   const std::string& mark = own_mark();
-  lock.had_by_others_ = !holds(fd, mark);
+  lock.had_by_others_ = !says_only(fd, mark);
   if (lock.had_by_others_ && (ftruncate(fd, 0) != 0 || pwrite(fd, mark.data(), mark.size(), 0) < 0))
     return Error{"lock file " + file.string() + ": " + std::strerror(errno)};
   return std::optional<Lock>(std::move(lock));
