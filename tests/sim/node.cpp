@@ -256,12 +256,6 @@ void Node::frame() {
   frame_ |= listening_;
 }
 
-bool Node::has_met(const std::string& peer) const {
-  if (cluster_ == nullptr) return false;
-  const std::vector<PeerView>& peers = cluster_->peers();
-  return std::any_of(peers.begin(), peers.end(), [&](const PeerView& view) { return view.name == peer && view.known; });
-}
-
 std::optional<bool> Node::echo(const std::string& from, Time now) const {
   if (!kernel_.on || !kernel_.peers.contains(from)) return std::nullopt;
   return lease_over(now);

@@ -75,7 +75,6 @@ class Node {
   [[nodiscard]] Time lease_end() const { return kernel_.lease - offset_; }
   [[nodiscard]] bool awake() const { return kernel_.on && cluster_ != nullptr && !stopped_; }
   [[nodiscard]] const Cluster* cluster() const { return cluster_.get(); }
-  [[nodiscard]] bool has_met(const std::string& peer) const;  // its daemon has, since it runs
   [[nodiscard]] bool eligible(std::size_t vip) const { return own_[vip].eligible; }
   [[nodiscard]] bool draining() const { return draining_; }
   [[nodiscard]] const Rank& rank(std::size_t vip) const { return own_[vip].rank; }

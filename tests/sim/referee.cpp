@@ -14,8 +14,7 @@ using std::chrono::seconds;
 // Promises. Loss makes them a matter of chance; they are given more time then.
 constexpr auto kTwoOwners = milliseconds(100);     // with a path between them
 constexpr auto kTwoStrangers = milliseconds(450);  // that have not met yet, or by a third node that hears both
-constexpr auto kVacancy = milliseconds(720);       // 0.7 s awake, and the step that finds it
-constexpr int kStalls = 2;                         // steps in that time that may be as late as a busy machine makes them
+constexpr auto kVacancy = milliseconds(720);       // 0.7 s, and the step that finds it
 constexpr auto kSettled = seconds(1);              // after a disturbance nobody claims for no reason
 constexpr auto kCutOff = milliseconds(550);        // what a node that rejoins has listened, and once more
 
@@ -74,10 +73,6 @@ void Referee::disturbed(Time now) {
 void Referee::observe(Time now) {
   now_ = now;
   if (world_.network().loss > 0) lossy_ = now;
-  if (world_.busy() > Time{}) {
-    busy_ = world_.busy();
-    busy_at_ = now;
-  }
   watch_paths();
   watch_leases();
   watch_claims();
@@ -239,7 +234,8 @@ void Referee::watch_two_owners() {
         two &= common;
         const bool direct = two && network.both_ways(a, b);
         const bool told_both = two && told(a, b) && told(b, a);
-        const bool met = nodes[a]->has_met(nodes[b]->name()) && nodes[b]->has_met(nodes[a]->name());
+        const bool met = nodes[a]->kernel().peers.contains(nodes[b]->name()) &&
+                         nodes[b]->kernel().peers.contains(nodes[a]->name());
         const auto demand = [&](Span& span, bool holds, Time limit, const std::string& how) {
           const Time length = span.held(holds, now_);
           if (length <= limit) return;
@@ -272,8 +268,7 @@ void Referee::watch_vacancy() {
       vacant_[at].held(vacant, now_);
       if (!vacant) continue;
       const Time since = std::max({vacant_[at].since, disturbed_, node->resumed()});
-      const Time limit = kVacancy + kStalls * (now_ - busy_at_ < seconds(1) ? busy_ : Time{});
-      if (now_ - since > (now_ - lossy_ < seconds(1) ? 3 : 1) * limit) {
+      if (now_ - since > (now_ - lossy_ < seconds(1) ? 3 : 1) * kVacancy) {
         broke("nobody answers for " + world_.scenario().vips[vip].address + ", though " + node->name() +
               " could, for " + text(now_ - since));
       }

@@ -65,9 +65,7 @@ class Referee {
   std::vector<std::string> broken_;
   Time now_{};
   Time disturbed_{};
-  Time lossy_ = -std::chrono::hours(1);    // when frames were last lost by chance
-  Time busy_{};                            // how late daemons could last be, and until when
-  Time busy_at_ = -std::chrono::hours(1);
+  Time lossy_ = -std::chrono::hours(1);  // when frames were last lost by chance
 
   std::vector<Span> outage_, unanswered_, doubled_;    // by client, VIP
   std::vector<Span> two_met_, two_direct_, two_told_;  // by VIP, node, node

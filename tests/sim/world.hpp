@@ -39,7 +39,6 @@ class World {
   void schedule_announcement(Host from, std::size_t vip, unsigned round, std::uint64_t claim, Time at);
   void changed(Time now) { referee_.observe(now); }
   [[nodiscard]] Time lateness();
-  [[nodiscard]] Time busy() const { return busy_; }
   // With --trace: what a node thinks, and why.
   void tell(const std::string& who, const std::string& what, Time now) const;
   bool trace = false;
