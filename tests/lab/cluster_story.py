@@ -47,7 +47,7 @@ class ClusterStory(Story):
     LAB: Mapping[str, object] = {"nodes": 3, "pods": 1}
     # No packet takes another way through the programs because of how nodes settle who answers.
     ONLY_MODE = "tc"
-    WEIGHT = 2
+    WEIGHT = 3
     OPTIONS: Mapping[str, float] = {}  # of Cluster
     cluster: Cluster
 
