@@ -16,9 +16,13 @@ constexpr std::uint16_t kArp = 0x0806, kIpv6 = 0x86dd;
 constexpr Mac kAllNodesMac{{0x33, 0x33, 0, 0, 0, 1}};
 constexpr std::size_t kEthernet = 14, kIcmp6At = kEthernet + 40;
 
+// More than this many times asked at the same time as somebody else: who does not give way has it.
+constexpr int kRounds = 3;
+
 struct Claim {
   Address address;
   Mac mac;
+  bool asks = false;  // whether it is free, as we do: it is not had yet
 };
 
 Address ipv4_at(const Frame& frame, std::size_t at) {
@@ -41,7 +45,7 @@ std::optional<Claim> arp_claim(const Frame& frame) {
   const Address sender = ipv4_at(frame, kEthernet + 14);
   const bool request = frame[kEthernet + 7] == 1;
   if (!sender.unspecified()) return Claim{sender, sender_mac};
-  if (request) return Claim{ipv4_at(frame, kEthernet + 24), sender_mac};  // somebody else's probe
+  if (request) return Claim{ipv4_at(frame, kEthernet + 24), sender_mac, true};
   return std::nullopt;
 }
 
@@ -51,7 +55,7 @@ std::optional<Claim> nd_claim(const Frame& frame) {
     return std::nullopt;
   const std::uint8_t type = frame[kIcmp6At];
   const Address target = ipv6_at(frame, kIcmp6At + 8);
-  if (type == solicitation && ipv6_at(frame, kEthernet + 8).unspecified()) return Claim{target, mac_at(frame, 6)};
+  if (type == solicitation && ipv6_at(frame, kEthernet + 8).unspecified()) return Claim{target, mac_at(frame, 6), true};
   if (type != advertisement) return std::nullopt;
   const bool has_option = frame.size() >= kIcmp6At + 32 && frame[kIcmp6At + 24] == 2 && frame[kIcmp6At + 25] == 1;
   return Claim{target, has_option ? mac_at(frame, kIcmp6At + 26) : mac_at(frame, 6)};
@@ -97,7 +101,18 @@ Result<LinkProbe> LinkProbe::open(const Link& link, const std::vector<Address>& 
 
 Result<LinkProbe::Time> LinkProbe::step(Time now) {
   if (asked_ == 0) next_ = now;
-  if (now < next_ || asked_ > pace_.count) return next_;
+  if (now < next_) return next_;
+  if (asked_ > pace_.count) {
+    if (rivals_.empty()) return next_;
+    if (++rounds_ == kRounds) {
+      holders_.merge(rivals_);
+      rivals_.clear();
+      return next_;
+    }
+    rivals_.clear();
+    asked_ = 0;
+    next_ = now;
+  }
   if (asked_ < pace_.count) {
     for (const Address& address : addresses_) {
       if (holders_.contains(address)) continue;
@@ -121,13 +136,13 @@ void LinkProbe::listen() {
       const bool arp = (*frame)[12] == kArp >> 8;
       const auto claim = arp ? arp_claim(*frame) : nd_claim(*frame);
       if (!claim || claim->mac == mac_ || own_.contains(claim->mac) || !addresses_.contains(claim->address)) continue;
-      holders_.emplace(claim->address, claim->mac);
+      (claim->asks && mac_ < claim->mac ? rivals_ : holders_).emplace(claim->address, claim->mac);
     }
   }
 }
 
 bool LinkProbe::over(Time now) const {
-  return holders_.size() == addresses_.size() || (asked_ > pace_.count && now >= next_);
+  return holders_.size() == addresses_.size() || (asked_ > pace_.count && now >= next_ && rivals_.empty());
 }
 
 std::vector<int> LinkProbe::descriptors() const {

@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 // Are these addresses free on a link? Ask, as a host does before it takes an address (RFC 5227, 2.1; RFC 4862, 5.4), and
-// listen. Whoever claims one by any ARP or neighbour advertisement meanwhile, or asks the same question at the same time, has
-// it. A step at a time: whoever drives it waits by poll(), or by a loop that does other things meanwhile.
+// listen. Whoever claims one by any ARP or neighbour advertisement meanwhile has it. Of two who ask at the same time the RFCs let
+// neither have it; here the one with the lower MAC asks once more from the start, and has it if the other has given way. Two
+// nodes that do not know of each other would otherwise leave an address to each other for ever.
+// A step at a time: whoever drives it waits by poll(), or by a loop that does other things meanwhile.
 #pragma once
 
 #include <chrono>
@@ -51,6 +53,8 @@ class LinkProbe {
   std::map<Family, std::size_t> socket_of_;
   int asked_ = 0;  // questions sent for each address
   Time next_{};    // of the next question, or the end of the last silence
+  int rounds_ = 0;  // of questions, in which somebody else asked the same
+  std::map<Address, Mac> rivals_;  // who asks the same in this round, with a MAC above ours
   std::map<Address, Mac> holders_;
 };
 

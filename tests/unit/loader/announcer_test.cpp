@@ -2,16 +2,20 @@
 // Frames byte by byte, and what a real kernel makes of them at the other end of a wire.
 #include "loader/announcer.hpp"
 
+#include <fcntl.h>
 #include <gtest/gtest.h>
 #include <net/if.h>
+#include <sched.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include <atomic>
 #include <chrono>
 #include <optional>
 #include <string>
 #include <thread>
 
+#include "loader/file.hpp"
 #include "loader/link_probe.hpp"
 #include "loader/packet_socket.hpp"
 #include "maps/abi.h"
@@ -256,8 +260,63 @@ TEST_F(WireTest, OwnMacsDoNotCount) {
   EXPECT_TRUE(probe_all({"192.168.0.9", "fd00::9"}, {client_mac}).empty());
 }
 
-// Two nodes that start at once ask at once: each has to see the other.
+// Two nodes that start at once ask at once, and neither knows the other: one of them has to go on.
+TEST_F(WireTest, OfTwoWhoAskAtOnceExactlyOneGoesOn) {
+  const std::vector<Address> asked{address("192.168.0.200"), address("fd00::200")};
+  Result<std::vector<ProbeAnswer>> theirs = Error{"not asked"};
+  std::thread neighbour([&] {
+    const File space(open(neighbour_->path().c_str(), O_RDONLY | O_CLOEXEC));
+    ASSERT_EQ(setns(space.get(), CLONE_NEWNET), 0);
+    Link link;
+    link.name = link.l3_name = "eth0";
+    link.attach_ifindex = link.l3_ifindex = if_nametoindex("eth0");
+    link.mac = client_mac;
+    theirs = probe_addresses(link, asked, {}, {3, 100ms});
+  });
+  const auto ours = probe_addresses(link_, asked, {}, {3, 100ms});
+  neighbour.join();
+  ASSERT_TRUE(ours) << ours.error().text;
+  ASSERT_TRUE(theirs) << theirs.error().text;
+  EXPECT_TRUE(ours->empty()) << "the one with the lower MAC";
+  ASSERT_EQ(theirs->size(), asked.size());
+  for (const ProbeAnswer& answer : *theirs) EXPECT_EQ(answer.mac, our_mac) << answer.address.text();
+}
+
+// arping, or an old DHCP client: it asks, hears nothing of others who ask, and takes the address.
+TEST_F(WireTest, WhoAsksAtTheSameTimeAndDoesNotGiveWayHasIt) {
+  std::atomic<bool> over = false;
+  std::thread deaf([&] {
+    const File space(open(neighbour_->path().c_str(), O_RDONLY | O_CLOEXEC));
+    ASSERT_EQ(setns(space.get(), CLONE_NEWNET), 0);
+    FrameSender sender;
+    while (!over) {
+      ASSERT_TRUE(sender.send(if_nametoindex("eth0"), "eth0", {probe(address("192.168.0.200"), client_mac, 0)}));
+      std::this_thread::sleep_for(50ms);
+    }
+  });
+  const auto answers = probe_all({"192.168.0.200", "192.168.0.201"});
+  over = true;
+  deaf.join();
+  EXPECT_EQ(answers, (std::map<Address, Mac>{{address("192.168.0.200"), client_mac}}));
+}
+
+TEST_F(WireTest, WhoAsksAtTheSameTimeAndTakesItAllTheSameIsHeardTheNextTime) {
+  std::thread deaf([this] {
+    const File space(open(neighbour_->path().c_str(), O_RDONLY | O_CLOEXEC));
+    ASSERT_EQ(setns(space.get(), CLONE_NEWNET), 0);
+    FrameSender sender;
+    std::this_thread::sleep_for(350ms);  // after our last question of the first round
+    ASSERT_TRUE(sender.send(if_nametoindex("eth0"), "eth0", {probe(address("192.168.0.200"), client_mac, 0)}));
+    (void)neighbour_->run("ip addr add 192.168.0.200/24 dev eth0");
+  });
+  const auto answers = probe_all({"192.168.0.200"});
+  deaf.join();
+  EXPECT_EQ(answers, (std::map<Address, Mac>{{address("192.168.0.200"), client_mac}}));
+}
+
+// The kernel's duplicate-address detection, which gives an address up for good.
 TEST_F(WireTest, SomebodyElsesProbeIsAnAnswer) {
+  link_.mac = Mac{{0x02, 0, 0, 0, 0, 0xaa}};  // of the two the higher one
   // The neighbour announces and probes by itself when it is given the address.
   run(*neighbour_,
       "echo 1 > /proc/sys/net/ipv6/conf/eth0/accept_dad; echo 1 > /proc/sys/net/ipv6/conf/eth0/dad_transmits");
