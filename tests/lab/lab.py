@@ -269,15 +269,16 @@ class Lab:
                  [pod.address6 for pod in node.pods])):
             node.run(tool, stdin=rules.kubernetes(version, cidr, cluster_ip, endpoints, 8000))
 
-    def connect_pod(self, pod: Pod) -> None:
+    def connect_pod(self, pod: Pod, mac: str = "") -> None:
+        """Its veth, with this MAC from the first moment (of its own when none is named), addresses and routes."""
         node, number = pod.node, int(pod.address.rsplit(".", 1)[1])
         mtu = f"mtu {self.pod_mtu}"
-        node.ip(f"link add {pod.veth} {mtu} type veth peer name eth0 {mtu} netns {pod.name}")
+        own = mac or _mac(number, 0x42, node.number)
+        node.ip(f"link add {pod.veth} {mtu} type veth peer name eth0 address {own} {mtu} netns {pod.name}")
         if self.pod_style == "bridge":
             # As flannel's configuration of the bridge plug-in: hairpin mode, the bridge is the default gateway.
             node.ip(f"link set {pod.veth} master cni0 up", f"link set {pod.veth} type bridge_slave hairpin on")
-            pod.ip(f"link set eth0 address {_mac(number, 0x42, node.number)}", "link set eth0 up",
-                   f"addr add {pod.address}/24 dev eth0", f"addr add {pod.address6}/64 dev eth0 nodad",
+            pod.ip("link set eth0 up", f"addr add {pod.address}/24 dev eth0", f"addr add {pod.address6}/64 dev eth0 nodad",
                    f"route add default via 10.42.{node.subnet}.1",
                    f"route add ::/0 via fd00:42:0:{node.subnet}::1")
         else:
