@@ -2,7 +2,7 @@
 // A step reads everything that came in, judges the peers, then this node's own standing, then the claims; then it
 // sees what is to be sent. Costly parts (claims, views) run only when something that they depend on has changed.
 //
-// Ages and delays count on a clock of its own, `awake_`, which stands still while this node stalls: it would
+// Ages and delays count on clocks of its own, `awake_` and `attentive_`, which stand still while this node stalls: it would
 // otherwise find everybody else old when it wakes up. Echoes are judged by real time, but only by those that were
 // really sent.
 #include "userspace/core/cluster.hpp"
@@ -16,10 +16,13 @@ namespace {
 using std::chrono::milliseconds;
 using std::chrono::seconds;
 
-constexpr auto kLateness = milliseconds(5);  // of a step that still counts as time spent awake
+// Of a step that still counts as time spent awake: a machine with busy cores is late by as much, and not asleep.
+constexpr auto kLateness = milliseconds(25);
+constexpr auto kLatenessAmongEchoes = milliseconds(5);  // the same where a few echoes are counted
 constexpr auto kCopyInterval = milliseconds(10);
 constexpr unsigned kCopies = 2;       // after the first one of a statement that says something new
 constexpr unsigned kHelloEvery = 25;  // statements: one is broadcast, for nodes that nobody listed
+constexpr int kStrangers = 2;         // intervals between statements of an owner that has not met a listed peer
 constexpr auto kSearch = seconds(3);  // echoes to a lost peer stay frequent for so long
 constexpr auto kDifferenceBorne = seconds(5);  // of configurations, before it is told
 constexpr auto kAloneStep = seconds(1);
@@ -93,7 +96,7 @@ ClusterOrders Cluster::step(const ClusterFacts& facts) {
   const bool heard_before = membership_.anybody_heard();
   read_echoes(facts);
   for (std::size_t index = 0; index < facts.statements.size(); ++index) read(facts.statements[index], index, orders);
-  const Membership::Changes changes = membership_.judge(now_, awake_);
+  const Membership::Changes changes = membership_.judge(now_, {awake_, attentive_});
   claims_dirty_ |= changes.judged;
   peers_dirty_ |= changes.judged;
   speak_now_ |= changes.missing;
@@ -118,8 +121,10 @@ void Cluster::read_clock(Instant now) {
     now_ = planned_ = standing_since_ = now;
   }
   const auto elapsed = std::max(now - now_, Instant{});
-  const auto expected = std::max(planned_ - now_, Instant{}) + kLateness;
+  const auto planned = std::max(planned_ - now_, Instant{});
+  const auto expected = planned + kLateness;
   awake_ += std::min(elapsed, expected);
+  attentive_ += std::min(elapsed, planned + kLatenessAmongEchoes);
   now_ += elapsed;
   if (elapsed - expected <= settings_.stale_age || self_.alone) return;
   // It has missed too much to go on as if nothing had been. Statements that waited are about to be read.
@@ -364,7 +369,7 @@ void Cluster::send_echoes(ClusterOrders& orders) {
     orders.echoes.push_back({name, peer.echoes.order()});
     const bool often = peer.missing && (peer.reached || standing_ == Standing::deaf || now_ - peer.since < kSearch);
     peer.next_echo = next_tick(now_, often ? settings_.echo_interval / 3 : settings_.echo_interval);
-    if (peer.speaks_on(awake_, settings_)) speak_now_ = true;  // who still hears this node may say so to that one
+    if (peer.speaks_on(attentive_, settings_)) speak_now_ = true;  // who still hears this node may say so to that one
   }
 }
 
@@ -415,14 +420,19 @@ void Cluster::speak(ClusterOrders& orders) {
   }
   if (news || copy) speech_.next_copy = now_ + kCopyInterval;
   speak_now_ = false;
-  speech_.next = now_ + settings_.statement_interval;
 
   bool everybody =
       standing_ != Standing::standing || membership_.peers().empty() || ++speech_.since_broadcast >= kHelloEvery;
+  bool unmet = false;
   for (const auto& [name, peer] : membership_.peers()) {
     if (peer.known) orders.statement_to.push_back(name);
     everybody |= peer.missing;
+    unmet |= peer.listed && !peer.known;
   }
+  // Of two owners that have not met since their daemons started, and whose way to each other heals, no echo would tell.
+  const bool owns = std::any_of(records_.begin(), records_.end(), [](const auto& entry) { return entry.second.epoch != 0; });
+  speech_.next = now_ + (unmet && owns ? std::min(settings_.statement_interval, kStrangers * settings_.echo_interval)
+                                       : settings_.statement_interval);
   if (everybody) speech_.since_broadcast = 0;
   orders.statement_broadcast = everybody;
   orders.statement = next;
@@ -439,8 +449,8 @@ Instant Cluster::next_step() const {
     next = std::min(next, peer.next_echo);
     if (peer.reached) next = std::min(next, peer.echoes.lost_at(settings_));
     if (peer.awaited) next = std::min(next, peer.awaited_until());
-    if (const Instant silent = peer.silent_awake(settings_); !peer.reached && peer.heard && awake_ < silent)
-      next = std::min(next, by_awake(silent));
+    if (const Instant silent = peer.silent_at(settings_); !peer.reached && peer.heard && attentive_ < silent)
+      next = std::min(next, now_ + (silent - attentive_));
     if (peer.fresh) next = std::min(next, by_awake(peer.said_awake + settings_.stale_age) + kTick);
   }
   if (standing_ != Standing::standing) next = std::min(next, next_ask_);

@@ -192,7 +192,8 @@ class Cluster {
   bool declared_ = false;
   bool started_ = false;
   Instant now_{};
-  Instant awake_{};    // stands still while this node stalls
+  Instant awake_{};      // stands still while this node stalls
+  Instant attentive_{};  // the same, and stricter about what a stall is: for ages of a few echoes
   Instant planned_{};  // when the next step was to come at the latest
 
   bool claims_dirty_ = true;  // what they depend on has changed

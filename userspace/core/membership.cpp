@@ -94,14 +94,14 @@ void Membership::doubt() {
   for (auto& [name, peer] : peers_) peer.outdated = true;
 }
 
-bool Membership::judge(Peer& peer, Instant now, Instant awake) const {
+bool Membership::judge(Peer& peer, Instant now, const OwnClocks& own) const {
   const auto before = std::tuple(peer.reached, peer.heard, peer.fresh, peer.stale, peer.outdated);
   const bool awaited = peer.awaited;
   const Instant lost_at = peer.echoes.lost_at(settings_);
   if (peer.reached && now >= lost_at) {
     peer.reached = false;
     peer.lost = now;
-    peer.lost_awake = awake;
+    peer.lost_attentive = own.attentive;
     peer.detection = now - peer.echoes.home_sent();
     ++peer.losses;
   } else if (!peer.reached && peer.echoes.any_home() && now < lost_at && peer.echoes.home_sent() >= peer.lost) {
@@ -109,11 +109,11 @@ bool Membership::judge(Peer& peer, Instant now, Instant awake) const {
   }
   peer.awaited = !peer.reached && peer.losses != 0 && now < peer.awaited_until();
   peer.missing = !peer.reached || peer.echoes.missing(now, settings_);
-  peer.fresh = peer.known && awake - peer.said_awake <= settings_.stale_age;
+  peer.fresh = peer.known && own.awake - peer.said_awake <= settings_.stale_age;
   // A peer whose echoes never came home is heard by its statements, as one whose echoes no longer do. What it said while they were
   // missing counts for a moment only: one of them may have been lost by chance, and the peer have died after its next word.
   const bool spoke = peer.said_at > peer.echoes.first_unanswered() || lost_at > now;
-  const bool speaks = peer.said_at > peer.lost || (spoke && awake < peer.silent_awake(settings_));
+  const bool speaks = peer.said_at > peer.lost || (spoke && own.attentive < peer.silent_at(settings_));
   peer.heard = peer.known && (peer.reached || (peer.fresh && speaks));
   peer.stale = peer.reached && peer.echoes.home_stale();
   peer.outdated |= !peer.heard;
@@ -122,14 +122,14 @@ bool Membership::judge(Peer& peer, Instant now, Instant awake) const {
   return true;
 }
 
-Membership::Changes Membership::judge(Instant now, Instant awake) {
+Membership::Changes Membership::judge(Instant now, const OwnClocks& own) {
   Changes changes;
   bool anybody = false;
   bool well = false;
   for (auto entry = peers_.begin(); entry != peers_.end();) {
     Peer& peer = entry->second;
     const bool missed = peer.missing;
-    changes.judged |= judge(peer, now, awake);
+    changes.judged |= judge(peer, now, own);
     changes.missing |= missed != peer.missing;
     anybody |= peer.heard;
     last_sign_ = std::max({last_sign_, peer.said_at, peer.echoes.home_sent()});

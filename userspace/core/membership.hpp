@@ -60,6 +60,13 @@ class Echoes {
 // after 200 ms and more, twice as long each time); what ends them then is the RST of another backend.
 inline constexpr std::chrono::nanoseconds kAwaited = std::chrono::seconds(1);
 
+// Clocks that stand still while this node stalls. A step that is a little late, because cores are busy, is no stall where a
+// statement's age of 0.7 s is counted: it would live longer. Where two echo intervals are, a stall of a moment counts.
+struct OwnClocks {
+  Instant awake{};
+  Instant attentive{};
+};
+
 struct Peer {
   bool listed = false;  // in this node's configuration
   bool known = false;   // has stated itself
@@ -78,20 +85,20 @@ struct Peer {
   bool outdated = false;                 // it was not heard for a while, and has said nothing since
   Instant since{};                       // of the last change of reached, heard, fresh or stale
   Instant lost{};                        // when it was last found not reached
-  Instant lost_awake{};                  // the same on the clock that stands still while this node stalls
+  Instant lost_attentive{};              // the same on the clock for ages of a few echoes
   std::chrono::nanoseconds detection{};  // of that loss: from the last sign of life to the decision
   std::uint64_t losses = 0;
 
   Instant next_echo{};
 
   [[nodiscard]] Instant awaited_until() const { return lost + kAwaited; }
-  // Lost by its echoes, and nothing said since: when, on this node's own clock, it is not heard any more. A peer that lives speaks on
+  // Lost by its echoes, and nothing said since: when, by OwnClocks::attentive, it is not heard any more. A peer that lives speaks on
   // for longer (speaks_on()).
-  [[nodiscard]] Instant silent_awake(const ClusterSettings& settings) const { return lost_awake + 2 * settings.echo_interval; }
+  [[nodiscard]] Instant silent_at(const ClusterSettings& settings) const { return lost_attentive + 2 * settings.echo_interval; }
   // This node says something with each echo while echoes of a peer that it hears are missing, and for a while after it has lost the
   // peer, which loses this node at about the same time if it lives.
-  [[nodiscard]] bool speaks_on(Instant awake, const ClusterSettings& settings) const {
-    return missing && (reached || heard || (losses != 0 && awake < lost_awake + 4 * settings.echo_interval));
+  [[nodiscard]] bool speaks_on(Instant attentive, const ClusterSettings& settings) const {
+    return missing && (reached || heard || (losses != 0 && attentive < lost_attentive + 4 * settings.echo_interval));
   }
   [[nodiscard]] bool live() const { return heard && !stale && !outdated; }  // its claims count
   [[nodiscard]] bool candidate() const { return live() && fresh && !said.draining && !said.listening && !said.deaf; }
@@ -114,7 +121,7 @@ class Membership {
   // What everybody said is too old to count, until it says something new.
   void doubt();
   // Judges every peer.
-  Changes judge(Instant now, Instant awake);
+  Changes judge(Instant now, const OwnClocks& own);
 
   // Nobody is reached without a miss: whoever lives should be asked for a sign.
   [[nodiscard]] bool quiet() const { return quiet_; }
@@ -129,7 +136,7 @@ class Membership {
   [[nodiscard]] Peer* find(const std::string& name);
 
  private:
-  bool judge(Peer& peer, Instant now, Instant awake) const;
+  bool judge(Peer& peer, Instant now, const OwnClocks& own) const;
 
   ClusterSettings settings_;
   std::map<std::string, Peer> peers_;

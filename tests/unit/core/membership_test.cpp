@@ -99,7 +99,7 @@ class Watch : public ::testing::Test {
       if (echoes_come_home) {
         for (std::uint64_t id = first_; id <= last_; ++id) peer.echoes.returned(id, false);
       }
-      changes_ += membership_.judge(now_, now_).judged ? 1 : 0;
+      changes_ += membership_.judge(now_, {now_, now_}).judged ? 1 : 0;
       if (now_ >= peer.next_echo) {
         last_ = peer.echoes.order();
         peer.echoes.sent(last_, now_);
@@ -180,7 +180,7 @@ TEST_F(Watch, HeardByStatementsWhileEchoesAreLost) {
 
 TEST_F(Watch, AStatementAfterALostEchoKeepsADeadPeerAliveForAMomentOnly) {
   lose_after_a_word(milliseconds(220));
-  const Instant silent = peer().silent_awake(kSettings);
+  const Instant silent = peer().silent_at(kSettings);
   EXPECT_LE(silent, peer().lost + kSettings.detection());
   run(silent - milliseconds(10), false);
   EXPECT_TRUE(peer().heard) << "one that lives has until then to say more";
@@ -191,13 +191,13 @@ TEST_F(Watch, AStatementAfterALostEchoKeepsADeadPeerAliveForAMomentOnly) {
 TEST_F(Watch, WhoStoodStillItselfWaitsForTheNextWordAllTheSame) {
   lose_after_a_word(milliseconds(220));
   const Instant awake = now_ + milliseconds(10);
-  membership_.judge(now_ + milliseconds(500), awake);  // half a second, of which it was awake for a hundredth
+  membership_.judge(now_ + milliseconds(500), {awake, awake});  // half a second, of which it was awake for a hundredth
   EXPECT_TRUE(peer().heard);
   EXPECT_TRUE(peer().speaks_on(awake, kSettings));
-  membership_.judge(now_ + milliseconds(600), peer().silent_awake(kSettings));
+  membership_.judge(now_ + milliseconds(600), {peer().silent_at(kSettings), peer().silent_at(kSettings)});
   EXPECT_FALSE(peer().heard);
-  EXPECT_TRUE(peer().speaks_on(peer().lost_awake + 3 * kSettings.echo_interval, kSettings));
-  EXPECT_FALSE(peer().speaks_on(peer().lost_awake + 4 * kSettings.echo_interval, kSettings));
+  EXPECT_TRUE(peer().speaks_on(peer().lost_attentive + 3 * kSettings.echo_interval, kSettings));
+  EXPECT_FALSE(peer().speaks_on(peer().lost_attentive + 4 * kSettings.echo_interval, kSettings));
 }
 
 TEST_F(Watch, BackByAnEchoSentAfterTheLossOnly) {
@@ -207,7 +207,7 @@ TEST_F(Watch, BackByAnEchoSentAfterTheLossOnly) {
   ASSERT_FALSE(peer().reached);
   membership_.find("b")->echoes.returned(last_ - 5, false);  // sent before it
   changes_ = 0;
-  membership_.judge(now_, now_);
+  membership_.judge(now_, {now_, now_});
   EXPECT_FALSE(peer().reached);
   run(milliseconds(330), true);
   EXPECT_TRUE(peer().reached);
@@ -228,9 +228,9 @@ TEST(Membership, ListedPeersStayAndStrangersAreForgotten) {
   membership.list({"a", "b"});
   membership.said(statement("stranger", 1), Instant{}, Instant{});
   membership.said(statement("b", 1, 2), Instant{}, Instant{});
-  membership.judge(seconds(1), seconds(1));
-  membership.judge(seconds(700), seconds(700));
-  membership.judge(seconds(1400), seconds(1400));
+  membership.judge(seconds(1), {seconds(1), seconds(1)});
+  membership.judge(seconds(700), {seconds(700), seconds(700)});
+  membership.judge(seconds(1400), {seconds(1400), seconds(1400)});
   EXPECT_EQ(membership.find("stranger"), nullptr);
   EXPECT_NE(membership.find("a"), nullptr);
   EXPECT_NE(membership.find("b"), nullptr);
@@ -244,12 +244,12 @@ TEST(Membership, QuietFromTheFirstMissOfTheLastPeer) {
   Echoes& echoes = membership.find("b")->echoes;
   echoes.sent(echoes.order(), Instant{});
   echoes.returned(1, false);
-  membership.judge(milliseconds(1), milliseconds(1));
+  membership.judge(milliseconds(1), {milliseconds(1), milliseconds(1)});
   EXPECT_FALSE(membership.quiet());
   echoes.sent(echoes.order(), milliseconds(30));
-  membership.judge(milliseconds(31), milliseconds(31));
+  membership.judge(milliseconds(31), {milliseconds(31), milliseconds(31)});
   EXPECT_FALSE(membership.quiet());  // under way
-  membership.judge(milliseconds(45), milliseconds(45));
+  membership.judge(milliseconds(45), {milliseconds(45), milliseconds(45)});
   EXPECT_TRUE(membership.quiet());
   EXPECT_EQ(membership.quiet_since(), milliseconds(45));
   EXPECT_TRUE(membership.anybody_heard());
