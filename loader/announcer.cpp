@@ -99,6 +99,12 @@ Address all_nodes() {
 
 }  // namespace
 
+Mac multicast_mac(const Address& group) {
+  Mac mac{{0x33, 0x33}};
+  std::copy(group.bytes.begin() + 12, group.bytes.end(), mac.bytes.begin() + 2);
+  return mac;
+}
+
 std::vector<Frame> announcement(const Address& vip, const Mac& mac, std::uint16_t vlan,
                                 const std::optional<Mac>& to) {
   if (vip.family() == Family::ipv6) {
@@ -115,9 +121,7 @@ Frame probe(const Address& vip, const Mac& mac, std::uint16_t vlan) {
     return arp(ethernet(kBroadcast, mac, vlan, kArp), 1, mac, Address::from_ipv4({0, 0, 0, 0}), Mac{}, vip);
   }
   const Address group = solicited_node_group(vip);
-  Mac group_mac{{0x33, 0x33}};  // RFC 2464, 7: and the last four bytes of the group
-  std::copy(group.bytes.begin() + 12, group.bytes.end(), group_mac.bytes.begin() + 2);
-  return neighbour_discovery(ethernet(group_mac, mac, vlan, kIpv6), Address{}, group, kSolicitation, 0, vip, nullptr);
+  return neighbour_discovery(ethernet(multicast_mac(group), mac, vlan, kIpv6), Address{}, group, kSolicitation, 0, vip, nullptr);
 }
 
 std::optional<std::chrono::milliseconds> next_announcement(std::chrono::milliseconds since_taken) {

@@ -16,6 +16,9 @@ namespace xlb {
 
 using Frame = std::vector<std::uint8_t>;
 
+// Where frames to an IPv6 group go: 33:33 and its last four bytes (RFC 2464, 7).
+Mac multicast_mac(const Address& group);
+
 // RFC 826, RFC 5227: gratuitous request (target protocol = sender) and reply (target hardware = sender hardware).
 // IPv6: unsolicited NA to ff02::1, override set (RFC 4861, 7.2.6). `to`: broadcast/all-nodes when absent.
 std::vector<Frame> announcement(const Address& vip, const Mac& mac, std::uint16_t vlan,

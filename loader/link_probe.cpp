@@ -16,8 +16,10 @@ constexpr std::uint16_t kArp = 0x0806, kIpv6 = 0x86dd;
 constexpr Mac kAllNodesMac{{0x33, 0x33, 0, 0, 0, 1}};
 constexpr std::size_t kEthernet = 14, kIcmp6At = kEthernet + 40;
 
-// More than this many times asked at the same time as somebody else: who does not give way has it.
-constexpr int kRounds = 3;
+// Who asks the same in so many rounds, one after the other, does not give way, and has it.
+constexpr int kPatience = 3;
+// After so many rounds whoever still asks has it: forged questions must not keep us asking.
+constexpr int kRounds = 8;
 
 struct Claim {
   Address address;
@@ -96,6 +98,12 @@ Result<LinkProbe> LinkProbe::open(const Link& link, const std::vector<Address>& 
     made.socket_of_[family] = made.sockets_.size();
     made.sockets_.push_back(std::move(*socket));
   }
+  // Others who ask do so there, and a NIC passes only what is joined.
+  for (const Address& address : addresses) {
+    if (address.family() != Family::ipv6) continue;
+    PacketSocket& socket = made.sockets_[made.socket_of_[Family::ipv6]];
+    if (auto joined = socket.join(multicast_mac(solicited_node_group(address))); !joined) return joined.error();
+  }
   return made;
 }
 
@@ -104,17 +112,13 @@ Result<LinkProbe::Time> LinkProbe::step(Time now) {
   if (now < next_) return next_;
   if (asked_ > pace_.count) {
     if (rivals_.empty()) return next_;
-    if (++rounds_ == kRounds) {
-      holders_.merge(rivals_);
-      rivals_.clear();
-      return next_;
-    }
-    rivals_.clear();
+    end_round();
+    if (asked_for_.empty()) return next_;
     asked_ = 0;
     next_ = now;
   }
   if (asked_ < pace_.count) {
-    for (const Address& address : addresses_) {
+    for (const Address& address : asked_for_) {
       if (holders_.contains(address)) continue;
       auto sent = sockets_[socket_of_[address.family()]].send(probe(address, mac_, 0));
       if (!sent) return sent.error().in("ask whether " + address.text() + " is free");
@@ -124,6 +128,25 @@ Result<LinkProbe::Time> LinkProbe::step(Time now) {
   next_ += pace_.interval;
   ++asked_;
   return next_;
+}
+
+// Only what somebody else asked for, too, is asked for again.
+void LinkProbe::end_round() {
+  ++rounds_;
+  asked_for_.clear();
+  std::map<Address, Rival> still;
+  for (const auto& [address, mac] : rivals_) {
+    const auto before = persistent_.find(address);
+    const int asked = before != persistent_.end() && before->second.mac == mac ? before->second.rounds + 1 : 1;
+    if (asked == kPatience || rounds_ >= kRounds) {
+      holders_.emplace(address, mac);
+    } else {
+      still.emplace(address, Rival{mac, asked});
+      asked_for_.insert(address);
+    }
+  }
+  persistent_ = std::move(still);
+  rivals_.clear();
 }
 
 void LinkProbe::listen() {
@@ -136,7 +159,13 @@ void LinkProbe::listen() {
       const bool arp = (*frame)[12] == kArp >> 8;
       const auto claim = arp ? arp_claim(*frame) : nd_claim(*frame);
       if (!claim || claim->mac == mac_ || own_.contains(claim->mac) || !addresses_.contains(claim->address)) continue;
-      (claim->asks && mac_ < claim->mac ? rivals_ : holders_).emplace(claim->address, claim->mac);
+      if (holders_.contains(claim->address)) continue;
+      if (claim->asks && mac_ < claim->mac) {
+        rivals_.emplace(claim->address, claim->mac);
+      } else {
+        holders_.emplace(claim->address, claim->mac);
+        rivals_.erase(claim->address);
+      }
     }
   }
 }

@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 // Are these addresses free on a link? Ask, as a host does before it takes an address (RFC 5227, 2.1; RFC 4862, 5.4), and
 // listen. Whoever claims one by any ARP or neighbour advertisement meanwhile has it. Of two who ask at the same time the RFCs let
-// neither have it; here the one with the lower MAC asks once more from the start, and has it if the other has given way. Two
-// nodes that do not know of each other would otherwise leave an address to each other for ever.
+// neither have it; here the one with the lower MAC asks once more from the start, and has it if the other has given way; who
+// asks in three rounds in a row has it. Two nodes that do not know of each other would otherwise leave an address to each other
+// for ever.
 // A step at a time: whoever drives it waits by poll(), or by a loop that does other things meanwhile.
 #pragma once
 
@@ -35,7 +36,7 @@ class LinkProbe {
   Result<Time> step(Time now);
   // Takes in the frames that came; to be called when a descriptor is readable.
   void listen();
-  // Everybody has answered, or the time for it is over.
+  // Everybody has answered, or the time for it is over. Not while somebody else asks the same: step() begins another round then.
   [[nodiscard]] bool over(Time now) const;
 
   [[nodiscard]] std::vector<int> descriptors() const;
@@ -43,7 +44,13 @@ class LinkProbe {
 
  private:
   LinkProbe(const Link& link, const std::vector<Address>& addresses, const std::set<Mac>& own, Pace pace)
-      : mac_(link.mac), addresses_(addresses.begin(), addresses.end()), own_(own), pace_(pace) {}
+      : mac_(link.mac), addresses_(addresses.begin(), addresses.end()), own_(own), pace_(pace), asked_for_(addresses_) {}
+
+  struct Rival {
+    Mac mac;
+    int rounds = 0;  // in which it asked, one after the other
+  };
+  void end_round();
 
   Mac mac_;
   std::set<Address> addresses_;
@@ -53,8 +60,10 @@ class LinkProbe {
   std::map<Family, std::size_t> socket_of_;
   int asked_ = 0;  // questions sent for each address
   Time next_{};    // of the next question, or the end of the last silence
-  int rounds_ = 0;  // of questions, in which somebody else asked the same
-  std::map<Address, Mac> rivals_;  // who asks the same in this round, with a MAC above ours
+  int rounds_ = 0;                       // that are over, and in which somebody else asked
+  std::set<Address> asked_for_;          // in this round
+  std::map<Address, Mac> rivals_;        // who asks the same in this round, with a MAC above ours
+  std::map<Address, Rival> persistent_;  // and in the rounds before
   std::map<Address, Mac> holders_;
 };
 

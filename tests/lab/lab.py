@@ -270,7 +270,7 @@ class Lab:
             node.run(tool, stdin=rules.kubernetes(version, cidr, cluster_ip, endpoints, 8000))
 
     def connect_pod(self, pod: Pod, mac: str = "") -> None:
-        """Its veth, with this MAC from the first moment (of its own when none is named), addresses and routes."""
+        """Its veth, with this MAC from the first moment (by default one made from its number), addresses and routes."""
         node, number = pod.node, int(pod.address.rsplit(".", 1)[1])
         mtu = f"mtu {self.pod_mtu}"
         own = mac or _mac(number, 0x42, node.number)

@@ -83,7 +83,7 @@ class PodDeleted(Story):
         self.lab.extra.append(pod)
         pod.create()
         pod.sysctl(net__ipv6__conf__default__accept_dad=0)
-        # Not first with the MAC of the one before: what clients still send would tell it to the node's kernel.
+        # Not the old pod's MAC first: of clients that still send the node's kernel would learn it.
         self.lab.connect_pod(pod, mac="02:00:00:42:99:08")
         servers.nginx(self.lab, pod)
 

@@ -16,13 +16,13 @@ namespace {
 using std::chrono::milliseconds;
 using std::chrono::seconds;
 
-// Of a step that still counts as time spent awake: a machine with busy cores is late by as much, and not asleep.
+// How late a step may be without being a stall: on a machine with busy cores it is late by as much again and again.
 constexpr auto kLateness = milliseconds(25);
 constexpr auto kLatenessAmongEchoes = milliseconds(5);  // the same where a few echoes are counted
 constexpr auto kCopyInterval = milliseconds(10);
 constexpr unsigned kCopies = 2;       // after the first one of a statement that says something new
 constexpr unsigned kHelloEvery = 25;  // statements: one is broadcast, for nodes that nobody listed
-constexpr int kStrangers = 2;         // intervals between statements of an owner that has not met a listed peer
+constexpr int kHelloOfOwner = 2;      // echo intervals: how often an owner that has not met a listed peer broadcasts one
 constexpr auto kSearch = seconds(3);  // echoes to a lost peer stay frequent for so long
 constexpr auto kDifferenceBorne = seconds(5);  // of configurations, before it is told
 constexpr auto kAloneStep = seconds(1);
@@ -407,12 +407,14 @@ Statement Cluster::statement() const {
 
 void Cluster::speak(ClusterOrders& orders) {
   const bool copy = speech_.copies != 0 && now_ >= speech_.next_copy;
-  if (!said_dirty_ && !speak_now_ && !copy && now_ < speech_.next) return;
+  const bool hello = now_ >= speech_.next_hello;
+  if (!said_dirty_ && !speak_now_ && !copy && !hello && now_ < speech_.next) return;
   Statement next = statement();
   const bool news =
       speech_.last.sequence == 0 || !same_claims(next, speech_.last) || !same_person(next, speech_.last);
   said_dirty_ = false;
-  if (!news && !speak_now_ && !copy && now_ < speech_.next) return;
+  const bool to_peers = news || speak_now_ || copy || now_ >= speech_.next;
+  if (!to_peers && !hello) return;
   if (news) {
     speech_.copies = kCopies;
   } else if (copy) {
@@ -420,20 +422,20 @@ void Cluster::speak(ClusterOrders& orders) {
   }
   if (news || copy) speech_.next_copy = now_ + kCopyInterval;
   speak_now_ = false;
+  if (to_peers) speech_.next = now_ + settings_.statement_interval;
 
-  bool everybody =
-      standing_ != Standing::standing || membership_.peers().empty() || ++speech_.since_broadcast >= kHelloEvery;
+  bool everybody = hello || standing_ != Standing::standing || membership_.peers().empty() ||
+                   ++speech_.since_broadcast >= kHelloEvery;
   bool unmet = false;
   for (const auto& [name, peer] : membership_.peers()) {
-    if (peer.known) orders.statement_to.push_back(name);
+    if (peer.known && to_peers) orders.statement_to.push_back(name);
     everybody |= peer.missing;
     unmet |= peer.listed && !peer.known;
   }
+  if (everybody) speech_.since_broadcast = 0;
   // Of two owners that have not met since their daemons started, and whose way to each other heals, no echo would tell.
   const bool owns = std::any_of(records_.begin(), records_.end(), [](const auto& entry) { return entry.second.epoch != 0; });
-  speech_.next = now_ + (unmet && owns ? std::min(settings_.statement_interval, kStrangers * settings_.echo_interval)
-                                       : settings_.statement_interval);
-  if (everybody) speech_.since_broadcast = 0;
+  speech_.next_hello = unmet && owns ? now_ + kHelloOfOwner * settings_.echo_interval : kNever;
   orders.statement_broadcast = everybody;
   orders.statement = next;
   speech_.last = std::move(next);
@@ -442,7 +444,7 @@ void Cluster::speak(ClusterOrders& orders) {
 Instant Cluster::next_step() const {
   if (self_.alone) return now_ + kAloneStep;
   const auto by_awake = [&](Instant due) { return now_ + (due - awake_); };
-  Instant next = speech_.next;
+  Instant next = std::min(speech_.next, speech_.next_hello);
   if (speech_.copies != 0) next = std::min(next, speech_.next_copy);
   for (const auto& [name, peer] : membership_.peers()) {
     if (!peer.known) continue;

@@ -151,6 +151,7 @@ class Cluster {
     Instant next{};       // of the regular ones
     unsigned copies = 0;  // still to come
     Instant next_copy{};
+    Instant next_hello = kNever;  // of those to everybody but the peers
     unsigned since_broadcast = 0;
   };
 

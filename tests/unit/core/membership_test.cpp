@@ -200,6 +200,18 @@ TEST_F(Watch, WhoStoodStillItselfWaitsForTheNextWordAllTheSame) {
   EXPECT_FALSE(peer().speaks_on(peer().lost_attentive + 4 * kSettings.echo_interval, kSettings));
 }
 
+// A statement grows old on the one clock, what a lost peer said last on the other.
+TEST_F(Watch, EachAgeHasItsClock) {
+  lose_after_a_word(milliseconds(220));
+  membership_.judge(now_, {now_ + milliseconds(600), peer().silent_at(kSettings) - milliseconds(1)});
+  EXPECT_TRUE(peer().heard);
+  membership_.judge(now_, {now_, peer().silent_at(kSettings)});
+  EXPECT_FALSE(peer().heard);
+  membership_.judge(now_, {now_ + milliseconds(800), peer().silent_at(kSettings) - milliseconds(1)});
+  EXPECT_FALSE(peer().fresh);
+  EXPECT_FALSE(peer().heard);
+}
+
 TEST_F(Watch, BackByAnEchoSentAfterTheLossOnly) {
   membership_.said(statement("b", 1), now_, now_);
   run(milliseconds(200), true);

@@ -9,7 +9,6 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-#include <atomic>
 #include <chrono>
 #include <optional>
 #include <string>
@@ -260,58 +259,133 @@ TEST_F(WireTest, OwnMacsDoNotCount) {
   EXPECT_TRUE(probe_all({"192.168.0.9", "fd00::9"}, {client_mac}).empty());
 }
 
+// Two who ask at the same time. Rounds end when the test says so; frames are real.
+class RivalsTest : public WireTest {
+ protected:
+  // The neighbour's end, for questions that look like another host's.
+  void SetUp() override {
+    WireTest::SetUp();
+    if (IsSkipped() || HasFatalFailure()) return;
+    std::thread there([this] {
+      const File space(open(neighbour_->path().c_str(), O_RDONLY | O_CLOEXEC));
+      if (setns(space.get(), CLONE_NEWNET) != 0) return;
+      Link link;
+      link.name = link.l3_name = "eth0";
+      link.attach_ifindex = link.l3_ifindex = if_nametoindex("eth0");
+      link.mac = client_mac;
+      if (auto socket = PacketSocket::open(link.l3_ifindex, "eth0", 0)) theirs_.emplace(std::move(*socket));
+      if (auto probe = LinkProbe::open(link, asked_, {}, kPace)) their_probe_.emplace(std::move(*probe));
+    });
+    there.join();
+    ASSERT_TRUE(theirs_ && their_probe_);
+    auto probe = LinkProbe::open(link_, asked_, {}, kPace);
+    ASSERT_TRUE(probe) << probe.error().text;
+    our_probe_.emplace(std::move(*probe));
+  }
+  // All that is due until the end of a round is asked; false: it was over, there is no such round.
+  static bool ask_for_a_round(LinkProbe& probe, LinkProbe::Time& now) {
+    for (int question = 0; question <= kPace.count; ++question) {
+      const auto next = probe.step(now);
+      EXPECT_TRUE(next) << next.error().text;
+      if (question == 0 && probe.over(now)) return false;
+      now = *next;
+    }
+    return true;
+  }
+  void they_ask(const std::string& vip, const Mac& mac = client_mac) {
+    ASSERT_TRUE(theirs_->send(probe(address(vip), mac, 0)));
+    // A veth delivers on the sender's CPU, or a moment later by the softirq daemon.
+    std::this_thread::sleep_for(50ms);
+  }
+
+  static constexpr LinkProbe::Pace kPace{3, 100ms};
+  const std::vector<Address> asked_{address("192.168.0.200"), address("192.168.0.201"), address("fd00::200")};
+  std::optional<PacketSocket> theirs_;
+  std::optional<LinkProbe> their_probe_, our_probe_;
+  LinkProbe::Time now_{}, their_now_{};
+};
+
 // Two nodes that start at once ask at once, and neither knows the other: one of them has to go on.
-TEST_F(WireTest, OfTwoWhoAskAtOnceExactlyOneGoesOn) {
-  const std::vector<Address> asked{address("192.168.0.200"), address("fd00::200")};
-  Result<std::vector<ProbeAnswer>> theirs = Error{"not asked"};
-  std::thread neighbour([&] {
-    const File space(open(neighbour_->path().c_str(), O_RDONLY | O_CLOEXEC));
-    ASSERT_EQ(setns(space.get(), CLONE_NEWNET), 0);
-    Link link;
-    link.name = link.l3_name = "eth0";
-    link.attach_ifindex = link.l3_ifindex = if_nametoindex("eth0");
-    link.mac = client_mac;
-    theirs = probe_addresses(link, asked, {}, {3, 100ms});
-  });
-  const auto ours = probe_addresses(link_, asked, {}, {3, 100ms});
-  neighbour.join();
-  ASSERT_TRUE(ours) << ours.error().text;
-  ASSERT_TRUE(theirs) << theirs.error().text;
-  EXPECT_TRUE(ours->empty()) << "the one with the lower MAC";
-  ASSERT_EQ(theirs->size(), asked.size());
-  for (const ProbeAnswer& answer : *theirs) EXPECT_EQ(answer.mac, our_mac) << answer.address.text();
+TEST_F(RivalsTest, OfTwoExactlyOneGoesOn) {
+  while (ask_for_a_round(*our_probe_, now_) | ask_for_a_round(*their_probe_, their_now_)) {
+    std::this_thread::sleep_for(50ms);
+    our_probe_->listen();
+    their_probe_->listen();
+  }
+  EXPECT_TRUE(our_probe_->holders().empty()) << "the one with the lower MAC";
+  EXPECT_EQ(now_ - LinkProbe::Time{}, 2 * (kPace.count + 1) * kPace.interval) << "asks once more";
+  std::map<Address, Mac> ours;
+  for (const Address& one : asked_) ours.emplace(one, our_mac);
+  EXPECT_EQ(their_probe_->holders(), ours);
 }
 
 // arping, or an old DHCP client: it asks, hears nothing of others who ask, and takes the address.
-TEST_F(WireTest, WhoAsksAtTheSameTimeAndDoesNotGiveWayHasIt) {
-  std::atomic<bool> over = false;
-  std::thread deaf([&] {
-    const File space(open(neighbour_->path().c_str(), O_RDONLY | O_CLOEXEC));
-    ASSERT_EQ(setns(space.get(), CLONE_NEWNET), 0);
-    FrameSender sender;
-    while (!over) {
-      ASSERT_TRUE(sender.send(if_nametoindex("eth0"), "eth0", {probe(address("192.168.0.200"), client_mac, 0)}));
-      std::this_thread::sleep_for(50ms);
-    }
-  });
-  const auto answers = probe_all({"192.168.0.200", "192.168.0.201"});
-  over = true;
-  deaf.join();
-  EXPECT_EQ(answers, (std::map<Address, Mac>{{address("192.168.0.200"), client_mac}}));
+TEST_F(RivalsTest, WhoDoesNotGiveWayHasIt) {
+  int rounds = 0;
+  while (ask_for_a_round(*our_probe_, now_)) {
+    ASSERT_LT(++rounds, 10);
+    they_ask("192.168.0.200");
+    our_probe_->listen();
+  }
+  EXPECT_EQ(rounds, 3);
+  EXPECT_EQ(our_probe_->holders(), (std::map<Address, Mac>{{address("192.168.0.200"), client_mac}}));
 }
 
-TEST_F(WireTest, WhoAsksAtTheSameTimeAndTakesItAllTheSameIsHeardTheNextTime) {
-  std::thread deaf([this] {
-    const File space(open(neighbour_->path().c_str(), O_RDONLY | O_CLOEXEC));
-    ASSERT_EQ(setns(space.get(), CLONE_NEWNET), 0);
-    FrameSender sender;
-    std::this_thread::sleep_for(350ms);  // after our last question of the first round
-    ASSERT_TRUE(sender.send(if_nametoindex("eth0"), "eth0", {probe(address("192.168.0.200"), client_mac, 0)}));
-    (void)neighbour_->run("ip addr add 192.168.0.200/24 dev eth0");
-  });
-  const auto answers = probe_all({"192.168.0.200"});
-  deaf.join();
-  EXPECT_EQ(answers, (std::map<Address, Mac>{{address("192.168.0.200"), client_mac}}));
+TEST_F(RivalsTest, WhoTakesItAllTheSameAnswersTheNextTime) {
+  ASSERT_TRUE(ask_for_a_round(*our_probe_, now_));
+  they_ask("192.168.0.200");
+  our_probe_->listen();
+  run(*neighbour_, "ip addr add 192.168.0.200/24 dev eth0");
+  ASSERT_TRUE(ask_for_a_round(*our_probe_, now_));
+  std::this_thread::sleep_for(50ms);
+  our_probe_->listen();
+  EXPECT_TRUE(our_probe_->over(now_));
+  EXPECT_EQ(our_probe_->holders(), (std::map<Address, Mac>{{address("192.168.0.200"), client_mac}}));
+}
+
+// Three that start one after the other, and each gives way.
+TEST_F(RivalsTest, WhoGaveWayHasNothing) {
+  for (std::uint8_t which = 1; which <= 3; ++which) {
+    ASSERT_TRUE(ask_for_a_round(*our_probe_, now_));
+    they_ask("192.168.0.200", Mac{{2, 0, 0, 0, 1, which}});
+    our_probe_->listen();
+  }
+  ASSERT_TRUE(ask_for_a_round(*our_probe_, now_));
+  our_probe_->listen();
+  EXPECT_TRUE(our_probe_->over(now_));
+  EXPECT_TRUE(our_probe_->holders().empty());
+}
+
+TEST_F(RivalsTest, QuestionsWithoutEndEnd) {
+  int rounds = 0;
+  while (ask_for_a_round(*our_probe_, now_)) {
+    ASSERT_LT(++rounds, 10);
+    they_ask("192.168.0.200", Mac{{2, 0, 0, 0, 1, static_cast<std::uint8_t>(rounds)}});
+    our_probe_->listen();
+  }
+  EXPECT_EQ(rounds, 8);
+  EXPECT_EQ(our_probe_->holders().size(), 1U);
+}
+
+// Whoever has it: nobody need be asked again.
+TEST_F(RivalsTest, WhoAsksForATakenAddressKeepsNobodyWaiting) {
+  run(*neighbour_, "ip addr add 192.168.0.200/24 dev eth0");
+  they_ask("192.168.0.200");
+  our_probe_->listen();
+  ASSERT_TRUE(ask_for_a_round(*our_probe_, now_));
+  std::this_thread::sleep_for(50ms);
+  our_probe_->listen();
+  they_ask("192.168.0.200");
+  our_probe_->listen();
+  EXPECT_TRUE(our_probe_->over(now_));
+  EXPECT_EQ(our_probe_->holders(), (std::map<Address, Mac>{{address("192.168.0.200"), client_mac}}));
+}
+
+// A NIC passes only groups that are joined; a veth passes all.
+TEST_F(RivalsTest, QuestionsOfOthersPassANicsFilter) {
+  const auto groups = node_->output("ip maddr show dev lan");
+  ASSERT_TRUE(groups) << groups.error().text;
+  EXPECT_NE(groups->find("33:33:ff:00:02:00"), std::string::npos) << *groups;
 }
 
 // The kernel's duplicate-address detection, which gives an address up for good.
