@@ -67,9 +67,13 @@ class Daemon {
     return orders;
   }
 
-  ClusterOrders hear(Statement statement, bool direct = true) {
+  // To be read in the next step.
+  void receive(Statement statement, bool direct = true) {
     statement.sequence = ++sequence_;
     facts_.statements.push_back({std::move(statement), direct, now_});
+  }
+  ClusterOrders hear(Statement statement, bool direct = true) {
+    receive(std::move(statement), direct);
     return step();
   }
 
@@ -211,6 +215,24 @@ TEST(Cluster, ListensAfterEachLongStall) {
   daemon.run(milliseconds(100));
   EXPECT_EQ(daemon->standing(), Standing::standing);
   EXPECT_EQ(daemon.vip().owner, "a");
+}
+
+// A better node that drained for a moment while this one stalled: it has been a candidate since then only.
+TEST(Cluster, WhoWithdrewMeanwhileWaitsForTheFailBackDelayAnew) {
+  Daemon daemon(self());
+  daemon.run(milliseconds(1100));
+  ASSERT_TRUE(daemon.vip().owned);
+  Statement better = of("a", 1);
+  keep_hearing(daemon, better, seconds(20));
+  daemon.pass(milliseconds(300));
+  better.draining = true;
+  daemon.receive(better);
+  better.draining = false;
+  daemon.hear(better);
+  keep_hearing(daemon, better, seconds(25));
+  EXPECT_EQ(daemon.said.vips.at(0).handing_to, "") << "its 45 s were broken";
+  keep_hearing(daemon, better, seconds(7));
+  EXPECT_EQ(daemon.said.vips.at(0).handing_to, "a");
 }
 
 // ---- draining -----------------------------------------------------------------------------------------------------
