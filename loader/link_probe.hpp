@@ -2,8 +2,8 @@
 // Are these addresses free on a link? Ask, as a host does before it takes an address (RFC 5227, 2.1; RFC 4862, 5.4), and
 // listen. Whoever claims one by any ARP or neighbour advertisement meanwhile has it. Of two who ask at the same time the RFCs let
 // neither have it; here the one with the lower MAC asks once more from the start, and has it if the other has given way; who
-// asks in three rounds in a row has it. Two nodes that do not know of each other would otherwise leave an address to each other
-// for ever.
+// asks in three rounds in a row, or still in the eighth, has it. Two nodes that do not know of each other would otherwise leave an
+// address to each other for ever.
 // A step at a time: whoever drives it waits by poll(), or by a loop that does other things meanwhile.
 #pragma once
 
@@ -58,8 +58,8 @@ class LinkProbe {
   Pace pace_;
   std::vector<PacketSocket> sockets_;
   std::map<Family, std::size_t> socket_of_;
-  int asked_ = 0;  // questions sent for each address
-  Time next_{};    // of the next question, or the end of the last silence
+  int asked_ = 0;                        // questions sent in this round, for each address
+  Time next_{};                          // of the next question, or the end of the last silence
   int rounds_ = 0;                       // that are over, and in which somebody else asked
   std::set<Address> asked_for_;          // in this round
   std::map<Address, Mac> rivals_;        // who asks the same in this round, with a MAC above ours

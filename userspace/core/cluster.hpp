@@ -151,7 +151,7 @@ class Cluster {
     Instant next{};       // of the regular ones
     unsigned copies = 0;  // still to come
     Instant next_copy{};
-    Instant next_hello = kNever;  // of those to everybody but the peers
+    Instant next_hello = kNever;  // of a broadcast without a copy to each peer; kNever: none is due
     unsigned since_broadcast = 0;
   };
 
