@@ -172,13 +172,12 @@ void Cluster::read(const StatementHeard& heard, std::size_t index, ClusterOrders
   if (met || back || !same_person(before, statement)) peers_dirty_ = true;
   if (met || back || !same_claims(before, statement)) {
     claims_dirty_ = true;
-    const bool withdrawn = statement.draining || statement.listening || statement.deaf;
     for (const VipStatement& vip : statement.vips) {
       const auto record = records_.find(vip.vip);
       if (record == records_.end()) continue;
       record->second.highest_epoch = std::max(record->second.highest_epoch, vip.epoch);
       // Also where the next statement, read in the same step after a stall, takes it back: the fail-back delay starts anew.
-      if (withdrawn || !vip.eligible) record->second.candidate_since.erase(statement.node);
+      if (statement.withdrawn() || !vip.eligible) record->second.candidate_since.erase(statement.node);
     }
   }
   if (heard.direct && now_ - heard.at <= settings_.echo_interval) pass_on(statement, index, orders);

@@ -101,7 +101,7 @@ struct Peer {
     return missing && (reached || heard || (losses != 0 && attentive < lost_attentive + 4 * settings.echo_interval));
   }
   [[nodiscard]] bool live() const { return heard && !stale && !outdated; }  // its claims count
-  [[nodiscard]] bool candidate() const { return live() && fresh && !said.draining && !said.listening && !said.deaf; }
+  [[nodiscard]] bool candidate() const { return live() && fresh && !said.withdrawn(); }
   [[nodiscard]] bool hears(const std::string& node) const;
   [[nodiscard]] std::string state() const;  // one sentence without the name
 };

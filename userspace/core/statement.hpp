@@ -43,6 +43,7 @@ struct Statement {
   bool draining = false;
   bool listening = false;         // has just joined: claims nothing yet
   bool deaf = false;              // hears no frame at all
+  [[nodiscard]] bool withdrawn() const { return draining || listening || deaf; }  // no candidate, whatever its VIPs
   std::vector<std::string> hears; // peers whose echoes come home without a miss
   std::uint64_t configuration = 0; // a hash of what is declared, to tell different configurations apart
   std::vector<VipStatement> vips;  // by address
